@@ -6,8 +6,8 @@
     ├── ConfigurationError   2  the operator's file; carries the problems, see below
     ├── BootError            3  a child process cannot start (location unwritable, no memory, …)
     ├── PolicyError          4  the policy script cannot be imported
-    ├── AddressInUse         5  another process serves one of our addresses
-    └── NotRunning           1  a command needs the running server and finds none
+    ├── AddressInUseError    5  another process serves one of our addresses
+    └── NotRunningError      1  a command needs the running server and finds none
 
 The exit codes are an interface: service managers and scripts act on them.
 """
@@ -106,11 +106,11 @@ class PolicyError(SipshardError):
     exit_code = ExitCode.POLICY_CANNOT_LOAD
 
 
-class AddressInUse(SipshardError):  # noqa: N818  the operator's word, as in EADDRINUSE
+class AddressInUseError(SipshardError):
     """One of our listen addresses, or the runtime directory, belongs to another process."""
 
     exit_code = ExitCode.ADDRESS_IN_USE
 
 
-class NotRunning(SipshardError):  # noqa: N818  it is a state of the server, not a fault
+class NotRunningError(SipshardError):
     """No server answers on the control socket."""

@@ -1,0 +1,34 @@
+"""The configuration: one TOML file, checked whole before anything starts.
+
+``load(path)`` gives a frozen :class:`Configuration` or raises ConfigurationError with every problem
+of the file. The settings are declared once, in :mod:`sipshard.config.model`; the reference page
+``docs/config.md`` is generated from them.
+"""
+
+from sipshard.config.address import ListenAddress
+from sipshard.config.loader import SEARCH_PATH, load, locate
+from sipshard.config.model import (
+    Auth,
+    Configuration,
+    Limits,
+    Location,
+    Log,
+    Server,
+    Transaction,
+    Watchdog,
+)
+
+__all__ = [
+    "SEARCH_PATH",
+    "Auth",
+    "Configuration",
+    "Limits",
+    "ListenAddress",
+    "Location",
+    "Log",
+    "Server",
+    "Transaction",
+    "Watchdog",
+    "load",
+    "locate",
+]
