@@ -1,1 +1,28 @@
-//! net
+//! Sockets and the few system calls around them: UDP batches, the epoll poller, wake-up
+//! descriptors, what a child process asks of the kernel, and the program that steers a datagram to
+//! the worker that owns its Call-ID.
+//!
+//! Descriptors are opened by the supervisor and inherited by index; nothing here opens a socket and
+//! nothing here closes an inherited one. No function blocks, except [`epoll::Poller::wait`].
+
+// The system calls of this crate have no safe wrapper in the standard library. Unsafe code of the
+// workspace lives here and in sipshard-shm only, and every block argues its case.
+#![allow(unsafe_code)]
+
+mod address;
+pub mod clock;
+pub mod epoll;
+pub mod process;
+pub mod steering;
+pub mod udp;
+pub mod wake;
+
+use std::io;
+
+/// Turns the result of a system call that answers -1 into an [`io::Error`] with `errno`.
+fn check(result: libc::c_int) -> io::Result<libc::c_int> {
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(result)
+}
