@@ -1,0 +1,120 @@
+//! What the core counts. The names are the ones that operators see.
+
+macro_rules! counts {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal,)*) => {
+        /// One counter each; all of them only grow.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        #[repr(usize)]
+        pub enum Count { $($(#[$doc])* $variant,)* }
+
+        impl Count {
+            /// The counters' names, in the order of their indexes.
+            pub const NAMES: &'static [&'static str] = &[$($name,)*];
+        }
+    };
+}
+
+counts! {
+    /// Datagrams taken from sockets.
+    DatagramsReceived = "datagrams_received",
+    /// Datagrams given to sockets.
+    DatagramsSent = "datagrams_sent",
+    /// Datagrams that a socket refused.
+    SendErrors = "send_errors",
+    /// Datagrams longer than the receive buffer; dropped.
+    Oversized = "oversized",
+    /// CRLF keepalives and other bytes that are no SIP.
+    Keepalives = "keepalives",
+    /// Messages that were handed to the worker of their Call-ID.
+    MailboxSent = "mailbox_sent",
+    /// Messages that another worker handed over.
+    MailboxReceived = "mailbox_received",
+    /// Messages dropped because the other worker's mailbox was full.
+    MailboxFull = "mailbox_full",
+    /// Messages passed to the successor while draining.
+    HandedOver = "handed_over",
+    /// Requests that parsed.
+    Requests = "requests",
+    /// Responses that parsed.
+    Responses = "responses",
+    /// Requests that did not parse, answered or not.
+    MalformedRequests = "malformed_requests",
+    /// Responses that did not parse; dropped.
+    MalformedResponses = "malformed_responses",
+    /// New INVITE transactions outside a dialog.
+    Invites = "invites",
+    /// New REGISTER transactions.
+    Registers = "registers",
+    /// Requests that repeated a transaction's.
+    RequestRetransmissions = "request_retransmissions",
+    /// Requests and ACKs that followed their route set without the policy.
+    InDialogRequests = "in_dialog_requests",
+    /// ACKs without a transaction and without a route of ours; dropped.
+    StrayAcks = "stray_acks",
+    /// Responses without a transaction that went on by their next Via.
+    StatelessResponses = "stateless_responses",
+    /// Responses to nothing that we sent; dropped.
+    StrayResponses = "stray_responses",
+    /// Requests refused because the worker is stopping.
+    RefusedStopping = "refused_stopping",
+    /// Requests refused because the transaction table is full.
+    RefusedTransactionsFull = "refused_transactions_full",
+    /// Final 2xx sent upstream for an INVITE.
+    CallsAnswered = "calls_answered",
+    /// Branches that nobody answered.
+    BranchTimeouts = "branch_timeouts",
+    /// INVITE failures whose ACK never came.
+    AcksMissing = "acks_missing",
+    /// Requests whose policy did not decide in time.
+    DecisionTimeouts = "decision_timeouts",
+    /// Branches without a usable next hop.
+    UnreachableTargets = "unreachable_targets",
+    /// ACKs dropped because too many waited for a name to be resolved.
+    ParkedFull = "parked_full",
+    /// Policies that raised.
+    PolicyErrors = "policy_errors",
+    /// Groups of registrations that could not be written.
+    LocationWriteFailures = "location_write_failures",
+    /// Bindings that the location table accepted.
+    BindingsSaved = "bindings_saved",
+}
+
+/// The counters of one worker since its start.
+pub struct Counts([u64; Count::NAMES.len()]);
+
+impl Default for Counts {
+    fn default() -> Self {
+        Self([0; Count::NAMES.len()])
+    }
+}
+
+impl Counts {
+    /// Adds one.
+    pub fn add(&mut self, count: Count) {
+        self.0[count as usize] += 1;
+    }
+
+    /// Adds several.
+    pub fn add_many(&mut self, count: Count, many: u64) {
+        self.0[count as usize] += many;
+    }
+
+    /// Adds to the counter of that name; false when there is none.
+    pub fn add_by_name(&mut self, name: &str, many: u64) -> bool {
+        let found = Count::NAMES.iter().position(|&known| known == name);
+        found.is_some_and(|index| {
+            self.0[index] += many;
+            true
+        })
+    }
+
+    /// One counter.
+    pub fn of(&self, count: Count) -> u64 {
+        self.0[count as usize]
+    }
+
+    /// All counters, in the order of [`Count::NAMES`].
+    pub fn all(&self) -> &[u64] {
+        &self.0
+    }
+}

@@ -1,0 +1,95 @@
+//! The header fields that every message must have (RFC 3261 §8.1.1), parsed at once.
+
+use crate::fault::Fault;
+use crate::head::Values;
+use crate::name_addr::{NameAddr, NameAddrSpans};
+use crate::parameter::parameters;
+use crate::scan::{decimal, is_lws, is_token, split_list, trim_start};
+use crate::span::Span;
+use crate::via::{Via, ViaSpans};
+
+/// What the header fields that every message has say.
+#[derive(Clone, Debug)]
+pub(crate) struct Essentials {
+    pub(crate) via: ViaSpans,
+    pub(crate) from: NameAddrSpans,
+    pub(crate) to: NameAddrSpans,
+    pub(crate) call_id: Span,
+    pub(crate) cseq: u32,
+    pub(crate) cseq_method: Span,
+    pub(crate) max_forwards: Option<u8>,
+}
+
+impl Essentials {
+    #[inline]
+    pub(crate) fn parse(bytes: &[u8], values: &Values) -> Result<Essentials, Fault> {
+        let via = values.via.ok_or(Fault::MissingVia)?.of(bytes);
+        let via = Via::parse(split_list(via).next().unwrap_or(via))?;
+        let from = values.from.ok_or(Fault::MissingFrom)?.of(bytes);
+        let to = values.to.ok_or(Fault::MissingTo)?.of(bytes);
+        let call_id = values.call_id.ok_or(Fault::MissingCallId)?;
+        if !is_call_id(call_id.of(bytes)) {
+            return Err(Fault::BadCallId);
+        }
+        let cseq = values.cseq.ok_or(Fault::MissingCSeq)?.of(bytes);
+        let (cseq, cseq_method) = parse_cseq(cseq).ok_or(Fault::BadCSeq)?;
+        Ok(Essentials {
+            via: ViaSpans::of(&via, bytes),
+            from: parse_party(from, bytes).ok_or(Fault::BadFrom)?,
+            to: parse_party(to, bytes).ok_or(Fault::BadTo)?,
+            call_id,
+            cseq,
+            cseq_method: Span::locate(bytes, cseq_method),
+            max_forwards: parse_max_forwards(values.max_forwards, bytes)?,
+        })
+    }
+}
+
+/// From or To: the address, with all of its parameters checked, and its tag.
+///
+/// RFC 3261 §25.1: `from-param = tag-param / generic-param`, `tag-param = "tag" EQUAL token`.
+#[inline]
+fn parse_party(value: &[u8], bytes: &[u8]) -> Option<NameAddrSpans> {
+    let name_addr = NameAddr::parse(value).ok()?;
+    let mut tag = None;
+    for parameter in parameters(name_addr.parameters) {
+        let parameter = parameter.ok()?;
+        if tag.is_none() && parameter.name.eq_ignore_ascii_case(b"tag") {
+            tag = Some(parameter.value?);
+        }
+    }
+    Some(NameAddrSpans::of(&name_addr, tag, bytes))
+}
+
+/// RFC 3261 §25.1: `callid = word [ "@" word ]`.
+///
+/// Practice has other characters than those of a `word` in it, so only white space and control characters are
+/// refused: the steering program of the kernel ends the value there.
+#[inline]
+fn is_call_id(value: &[u8]) -> bool {
+    !value.is_empty() && value.iter().all(|byte| *byte > b' ')
+}
+
+/// RFC 3261 §25.1: `CSeq = "CSeq" HCOLON 1*DIGIT LWS Method`; the number fits 32 bits (§8.1.1.5).
+#[inline]
+pub(crate) fn parse_cseq(value: &[u8]) -> Option<(u32, &[u8])> {
+    let digits = value
+        .iter()
+        .take_while(|byte| byte.is_ascii_digit())
+        .count();
+    let (number, rest) = value.split_at(digits);
+    let number = u32::try_from(decimal(number)?).ok()?;
+    let method = trim_start(rest);
+    let is_sound = rest.first().is_some_and(|byte| is_lws(*byte)) && is_token(method);
+    is_sound.then_some((number, method))
+}
+
+/// RFC 3261 §20.22: a number from 0 to 255. A larger one would mean more hops than there can be: it is 255.
+#[inline]
+fn parse_max_forwards(value: Option<Span>, bytes: &[u8]) -> Result<Option<u8>, Fault> {
+    let Some(value) = value else {
+        return Ok(None);
+    };
+    let number = decimal(value.of(bytes)).ok_or(Fault::BadMaxForwards)?;
+    Ok(Some(u8::try_from(number).unwrap_or(u8::MAX)))
+}

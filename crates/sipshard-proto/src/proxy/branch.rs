@@ -1,0 +1,180 @@
+//! One forwarded copy of a request: its next hop (RFC 3261 §16.6 step 7), its transaction, its Timer C (step 11).
+
+use super::request_copy::RequestCopy;
+use super::resolver::Lookup;
+use super::response_context::{BranchState, FinalResponse, Target};
+use super::route::Routed;
+use super::settings::literal_address;
+use super::{ClientUse, Proxy};
+use crate::count::Count;
+use crate::message::Message;
+use crate::outbox::Path;
+use crate::slots::Handle;
+use crate::timestamp::Timestamp;
+use crate::transaction::branch::STATELESS;
+use crate::transaction::timer::Timer;
+use crate::uri::{Host, Uri};
+use std::net::SocketAddr;
+
+/// What is known of the way to a next hop.
+pub(super) enum NextHop {
+    /// Its path.
+    Reachable(Path),
+    /// Its name is being looked up.
+    Resolving,
+    /// There is no way: no such name, an address family or a transport that we do not speak.
+    Unreachable,
+}
+
+impl Proxy {
+    /// Sends the copy of a branch that is `Resolving`, as soon as its next hop has an address.
+    pub(super) fn start_branch(&mut self, now: Timestamp, id: Handle, index: usize) {
+        let Some(server) = self.transactions.server_mut(id) else {
+            return;
+        };
+        let listener = server.user.arrival.listener;
+        let Some(branch) = server.user.branches.get_mut(index) else {
+            return;
+        };
+        let BranchState::Resolving(target) = &branch.state else {
+            return;
+        };
+        let routes = target.routes.iter().map(|route| &**route).collect();
+        let next_hop = Routed::to(&target.uri, routes).next_hop.to_vec();
+        match self.next_hop(now, &next_hop, listener) {
+            NextHop::Resolving => {
+                self.resolving.push(id);
+                self.start_decision_timer(now, id);
+            }
+            NextHop::Unreachable => {
+                self.counts.add(Count::UnreachableTargets);
+                self.end_branch(id, index, own_final(503));
+            }
+            NextHop::Reachable(path) => self.send_copy(now, id, index, path),
+        }
+    }
+
+    /// Finds the address of a next hop (RFC 3263 §4, numeric hosts and plain names).
+    pub(super) fn next_hop(&mut self, now: Timestamp, next_hop: &[u8], listener: u16) -> NextHop {
+        let Ok(uri) = Uri::parse(next_hop) else {
+            return NextHop::Unreachable;
+        };
+        if uri.transport().is_some_and(|transport| !transport.eq_ignore_ascii_case(b"udp")) {
+            return NextHop::Unreachable;
+        }
+        let port = uri.port.unwrap_or(5060);
+        let address = match (literal_address(&uri.host), &uri.host) {
+            (Some(address), _) => address,
+            (None, Host::Name(name)) => match self.resolver.look_up(now, name) {
+                Lookup::Known([]) | Lookup::Full => return NextHop::Unreachable,
+                Lookup::Pending => return NextHop::Resolving,
+                Lookup::Known(addresses) => {
+                    // The first whose family we speak; trying the others in turn is RFC 3263 §4.3.
+                    let speaks = |address: &&std::net::IpAddr| {
+                        self.settings.listeners.iter().any(|own| own.is_v6 == address.is_ipv6())
+                    };
+                    match addresses.iter().find(speaks) {
+                        Some(address) => *address,
+                        None => return NextHop::Unreachable,
+                    }
+                }
+            },
+            _ => return NextHop::Unreachable,
+        };
+        let path = self.settings.path_to(SocketAddr::new(address, port), listener);
+        path.map_or(NextHop::Unreachable, NextHop::Reachable)
+    }
+
+    fn send_copy(&mut self, now: Timestamp, id: Handle, index: usize, path: Path) {
+        let Some(server) = self.transactions.server_mut(id) else {
+            return;
+        };
+        let context = &mut server.user;
+        let is_invite = server.state.is_invite();
+        let options = context.options;
+        let arrival = context.arrival;
+        let BranchState::Resolving(target) =
+            std::mem::replace(&mut context.branches[index].state, BranchState::Ended)
+        else {
+            return;
+        };
+        // Taken out while the layer writes the copy, put back below: the layer owns both.
+        let bytes = std::mem::take(&mut context.request);
+        let Ok(request) = Message::parse(&bytes) else {
+            return;
+        };
+        let client_use = ClientUse::Branch { server: id, index };
+        let settings = &self.settings;
+        let routes = target.routes.iter().map(|route| &**route).collect();
+        let mut copy = RequestCopy {
+            request: &request,
+            arrival,
+            routed: Routed::to(&target.uri, routes),
+            record_route: options.record_route,
+            outbound: path.listener,
+            handle: STATELESS,
+        };
+        let write = |handle, out: &mut Vec<u8>| {
+            copy.handle = handle;
+            copy.write(settings, out);
+        };
+        let driver = (now, &mut self.outbox);
+        let client = self.transactions.open_client(driver, is_invite, path, client_use, write);
+        drop(request);
+        if let Some(server) = self.transactions.server_mut(id) {
+            server.user.request = bytes;
+            server.user.branches[index].state = BranchState::Calling(client);
+        }
+        if is_invite {
+            self.start_ring_timer(now, client, options.ring_timeout_ms);
+        }
+    }
+
+    /// Timer C (§16.6 step 11), or the policy's own, shorter limit.
+    pub(super) fn start_ring_timer(&mut self, now: Timestamp, client: Handle, ring_timeout_ms: Option<u64>) {
+        let c_ms = u64::from(self.transactions.values().c_ms);
+        let (timer, interval_ms) = match ring_timeout_ms {
+            Some(ring_ms) if ring_ms < c_ms => (Timer::Ring, ring_ms),
+            _ => (Timer::C, c_ms),
+        };
+        self.transactions.start_client_timer(now, client, timer, interval_ms);
+    }
+
+    /// Notes how a branch ended. The caller then looks whether that was the last one.
+    pub(super) fn end_branch(&mut self, id: Handle, index: usize, response: FinalResponse) {
+        let Some(server) = self.transactions.server_mut(id) else {
+            return;
+        };
+        let context = &mut server.user;
+        if let Some(branch) = context.branches.get_mut(index) {
+            branch.state = BranchState::Ended;
+            let has_timed_out = branch.has_timed_out;
+            context.offer(if has_timed_out { own_final(408) } else { response });
+        }
+    }
+
+    /// A name was looked up; no addresses mean that it does not exist.
+    pub fn handle_resolved(&mut self, now: Timestamp, name: &str, addresses: Vec<std::net::IpAddr>, ttl_s: u32) {
+        self.resolver.answer(now, name.as_bytes(), addresses, ttl_s);
+        self.resume_branches(now);
+        self.resume_acks(now);
+    }
+
+    fn resume_branches(&mut self, now: Timestamp) {
+        for id in std::mem::take(&mut self.resolving) {
+            let count = self.transactions.server(id).map_or(0, |server| server.user.branches.len());
+            for index in 0..count {
+                self.start_branch(now, id, index);
+            }
+            self.look_for_outcome(now, id);
+        }
+    }
+}
+
+/// A final response that no branch sent.
+pub(super) fn own_final(status: u16) -> FinalResponse {
+    FinalResponse {
+        status,
+        bytes: Box::default(),
+    }
+}

@@ -1,0 +1,194 @@
+//! The policy's decisions are carried out: forward, respond, pass on (RFC 3261 §16.5, §16.6).
+
+use super::response_context::{in_order_of_trial, BranchState, Cancel, ClientBranch, Phase};
+use super::{ForwardOptions, OwnResponse, Proxy, Target};
+use crate::count::Count;
+use crate::message::Message;
+use crate::slots::Handle;
+use crate::timestamp::Timestamp;
+use crate::transaction::timer::Timer;
+use crate::uri::{Scheme, Uri};
+
+/// A decision to forward.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Plan {
+    /// Where to, in any order; q decides.
+    pub targets: Vec<Target>,
+    /// How.
+    pub options: ForwardOptions,
+}
+
+/// Why a decision makes no sense.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DecisionError {
+    /// There is no target.
+    NoTargets,
+    /// A target or route is no SIP URI; its index.
+    BadTarget(usize),
+}
+
+impl Proxy {
+    /// Forwards a request to its targets. False when a decision is no longer wanted: the caller gave up, or a decision
+    /// was made before.
+    ///
+    /// # Errors
+    /// [`DecisionError`] when the plan itself is unusable; the request then still waits for a decision.
+    pub fn forward(&mut self, now: Timestamp, id: Handle, mut plan: Plan) -> Result<bool, DecisionError> {
+        check_plan(&plan)?;
+        plan.targets.iter_mut().for_each(strip_uri_headers);
+        let Some(server) = self.transactions.server(id) else {
+            return Ok(false);
+        };
+        if !matches!(server.user.phase, Phase::Deciding | Phase::Consulting) {
+            return Ok(false);
+        }
+        let is_invite = server.state.is_invite();
+        let is_first = server.user.phase == Phase::Deciding;
+        if self.has_no_hops_left(id) {
+            return Ok(self.respond(now, id, OwnResponse::of(483)));
+        }
+        self.transactions.stop_server_timer(id);
+        if is_invite && is_first {
+            self.send_own(now, id, OwnResponse::of(100));
+        }
+        if let Some(server) = self.transactions.server_mut(id) {
+            server.user.best = None;
+        }
+        self.start_forwarding(now, id, plan.targets, plan.options);
+        Ok(true)
+    }
+
+    /// Answers a request ourselves. False when the answer comes too late.
+    pub fn respond(&mut self, now: Timestamp, id: Handle, response: OwnResponse<'_>) -> bool {
+        let Some(server) = self.transactions.server(id) else {
+            return false;
+        };
+        let is_invite = server.state.is_invite();
+        if server.user.phase == Phase::Done || server.user.request.is_empty() {
+            return false;
+        }
+        if !self.send_own(now, id, response) {
+            return false;
+        }
+        if response.status >= 200 {
+            if is_invite && response.status < 300 {
+                self.counts.add(Count::CallsAnswered);
+            }
+            self.transactions.stop_server_timer(id);
+            self.finish(id);
+        }
+        true
+    }
+
+    /// Sends the best response upstream after the policy was asked about it. False when it comes too late.
+    pub fn pass_on(&mut self, now: Timestamp, id: Handle) -> bool {
+        let is_consulting = |phase| phase == Phase::Consulting;
+        let server = self.transactions.server(id);
+        if !server.is_some_and(|server| is_consulting(server.user.phase)) {
+            return false;
+        }
+        self.transactions.stop_server_timer(id);
+        self.send_best(now, id);
+        true
+    }
+
+    /// Puts the targets into the context and starts the first group.
+    pub(super) fn start_forwarding(&mut self, now: Timestamp, id: Handle, targets: Vec<Target>, options: ForwardOptions) {
+        let Some(server) = self.transactions.server_mut(id) else {
+            return;
+        };
+        let context = &mut server.user;
+        context.phase = Phase::Forwarding;
+        context.options = options;
+        context.waiting = in_order_of_trial(targets);
+        self.start_next_group(now, id);
+    }
+
+    /// Starts a branch for every target of the next group; when none of them has a usable next hop, goes on with the
+    /// group after that, and in the end with the best response.
+    pub(super) fn start_next_group(&mut self, now: Timestamp, id: Handle) {
+        while let Some(server) = self.transactions.server_mut(id) {
+            let group = server.user.take_next_group();
+            if group.is_empty() {
+                return self.conclude(now, id);
+            }
+            let first = server.user.branches.len();
+            for target in group {
+                server.user.branches.push(ClientBranch {
+                    state: BranchState::Resolving(Box::new(target)),
+                    cancel: Cancel::NotWanted,
+                    has_timed_out: false,
+                });
+            }
+            let last = server.user.branches.len();
+            for index in first..last {
+                self.start_branch(now, id, index);
+            }
+            let server = self.transactions.server(id);
+            if server.is_some_and(|server| !server.user.has_ended()) {
+                return;
+            }
+        }
+    }
+
+    /// Sends a response of ours in a transaction.
+    pub(super) fn send_own(&mut self, now: Timestamp, id: Handle, response: OwnResponse<'_>) -> bool {
+        let Some(server) = self.transactions.server(id) else {
+            return false;
+        };
+        let arrival = server.user.arrival;
+        let mut bytes = Vec::with_capacity(512);
+        let Ok(request) = Message::parse(&server.user.request) else {
+            return false;
+        };
+        response.write(&self.settings.secret, &request, arrival, &mut bytes);
+        let driver = (now, &mut self.outbox);
+        self.transactions
+            .respond(driver, id, response.status, |out| out.extend_from_slice(&bytes))
+    }
+
+    /// Nothing more will be said to this request.
+    pub(super) fn finish(&mut self, id: Handle) {
+        if let Some(server) = self.transactions.server_mut(id) {
+            if server.user.phase != Phase::Done {
+                self.unfinished -= 1;
+            }
+            server.user.finish();
+        }
+    }
+
+    /// §16.3 step 3: a request whose Max-Forwards is 0 is not forwarded.
+    fn has_no_hops_left(&self, id: Handle) -> bool {
+        self.transactions
+            .server(id)
+            .and_then(|server| Message::parse(&server.user.request).ok()?.max_forwards())
+            == Some(0)
+    }
+
+    /// Waits for a name or a policy, but not for ever.
+    pub(super) fn start_decision_timer(&mut self, now: Timestamp, id: Handle) {
+        self.transactions.start_server_timer(now, id, Timer::Decision);
+    }
+}
+
+fn check_plan(plan: &Plan) -> Result<(), DecisionError> {
+    if plan.targets.is_empty() {
+        return Err(DecisionError::NoTargets);
+    }
+    let is_usable = |text: &[u8]| Uri::parse(text).is_ok_and(|uri| matches!(uri.scheme, Scheme::Sip | Scheme::Sips));
+    let is_route = |value: &[u8]| super::route::uri_of(value).is_some_and(is_usable);
+    let is_good = |target: &Target| is_usable(&target.uri) && target.routes.iter().all(|route| is_route(route));
+    match plan.targets.iter().position(|target| !is_good(target)) {
+        Some(index) => Err(DecisionError::BadTarget(index)),
+        None => Ok(()),
+    }
+}
+
+/// The header part of a URI is no part of a Request-URI (§19.1.1, table 1).
+fn strip_uri_headers(target: &mut Target) {
+    let headers = Uri::parse(&target.uri).map_or(0, |uri| uri.headers.len());
+    if headers > 0 {
+        let end = target.uri.len() - headers - 1;
+        target.uri = target.uri[..end].into();
+    }
+}

@@ -1,0 +1,26 @@
+//! What the proxy core asks its policy.
+
+use super::arrival::Arrival;
+use crate::message::Message;
+use crate::slots::Handle;
+
+/// A question, or the end of one.
+pub enum Event {
+    /// A new request wants a decision: [`super::Proxy::forward`] or [`super::Proxy::respond`].
+    RequestReceived(Question),
+    /// Every branch failed and the policy asked to be consulted. [`super::Proxy::pass_on`] sends the best response,
+    /// [`super::Proxy::forward`] tries other targets.
+    BranchesFailed(Question, Message<'static>),
+    /// The caller gave up, or the policy took too long; a decision would come too late.
+    RequestCancelled(Question),
+}
+
+/// A request with its name.
+pub struct Question {
+    /// What decisions refer to.
+    pub id: Handle,
+    /// How it came.
+    pub arrival: Arrival,
+    /// The request as received.
+    pub request: Message<'static>,
+}

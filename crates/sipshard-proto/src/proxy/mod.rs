@@ -1,0 +1,154 @@
+//! The stateful proxy (RFC 3261 §16), the core that ties transactions, routing and forking together.
+//!
+//! # How it is driven
+//!
+//! 1. [`Proxy::handle_message`] for each message that parsed, [`Proxy::handle_malformed`] for each that did not.
+//! 2. [`Proxy::handle_timeout`] when [`Proxy::next_deadline`] has come.
+//! 3. [`Proxy::poll_event`] until it returns `None`; each question is answered, now or later, by [`Proxy::forward`],
+//!    [`Proxy::respond`] or [`Proxy::pass_on`].
+//! 4. [`Proxy::take_questions`] gives names to resolve; [`Proxy::handle_resolved`] takes the answers.
+//! 5. After any of these, what stands in [`Proxy::outbox`] is sent and the outbox cleared.
+//!
+//! It has no socket and no clock: `now` is whatever the driver says, and must never go back.
+
+mod acknowledge;
+mod arrival;
+mod best_response;
+mod branch;
+mod cancel;
+mod decision;
+mod event;
+mod own_response;
+mod request;
+mod request_copy;
+mod resolver;
+mod response;
+mod response_context;
+mod route;
+mod settings;
+mod timeout;
+mod validation;
+
+#[cfg(test)]
+mod tests;
+
+pub use arrival::Arrival;
+pub use decision::{DecisionError, Plan};
+pub use event::{Event, Question};
+pub use own_response::OwnResponse;
+pub use response_context::{ForwardOptions, Target};
+pub use settings::{Listener, Settings};
+
+use crate::count::Counts;
+use crate::message::Message;
+use crate::outbox::Outbox;
+use crate::slots::Handle;
+use crate::timestamp::Timestamp;
+use crate::transaction::TransactionLayer;
+use acknowledge::ParkedAck;
+use resolver::Resolver;
+use response_context::ResponseContext;
+use std::collections::VecDeque;
+
+/// What a client transaction is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum ClientUse {
+    /// A copy of the request of this server transaction, and which of its branches.
+    Branch { server: Handle, index: usize },
+    /// The CANCEL of such a copy; nobody waits for its outcome.
+    Cancel,
+}
+
+/// What is done with requests outside a dialog.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Admission {
+    Open,
+    Stopping { retry_after_s: u32 },
+}
+
+/// One worker's proxy.
+pub struct Proxy {
+    settings: Settings,
+    transactions: TransactionLayer<ResponseContext, ClientUse>,
+    outbox: Outbox,
+    events: VecDeque<Event>,
+    counts: Counts,
+    resolver: Resolver,
+    /// Requests with a branch whose next hop is being looked up; at most one entry per look-up and transaction.
+    resolving: Vec<Handle>,
+    parked_acks: Vec<ParkedAck>,
+    admission: Admission,
+    unfinished: usize,
+}
+
+impl Proxy {
+    /// A proxy without any transaction.
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            transactions: TransactionLayer::new(settings.timers),
+            settings,
+            outbox: Outbox::default(),
+            events: VecDeque::new(),
+            counts: Counts::default(),
+            resolver: Resolver::default(),
+            resolving: Vec::new(),
+            parked_acks: Vec::new(),
+            admission: Admission::Open,
+            unfinished: 0,
+        }
+    }
+
+    /// A message that parsed.
+    pub fn handle_message(&mut self, now: Timestamp, arrival: Arrival, message: &Message<'_>) {
+        if message.is_request() {
+            self.handle_request(now, arrival, message);
+        } else {
+            self.handle_response(now, arrival, message);
+        }
+    }
+
+    /// The next question for the policy.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// True when the policy is to be asked something.
+    pub fn has_events(&self) -> bool {
+        !self.events.is_empty() || self.resolver.has_questions()
+    }
+
+    /// What is to be sent.
+    pub fn outbox(&mut self) -> &mut Outbox {
+        &mut self.outbox
+    }
+
+    /// No timer fires before this point.
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        self.transactions.next_deadline()
+    }
+
+    /// What was counted.
+    pub fn counts(&mut self) -> &mut Counts {
+        &mut self.counts
+    }
+
+    /// How many transactions there are, lingering ones too.
+    pub fn transaction_count(&self) -> usize {
+        self.transactions.len()
+    }
+
+    /// How many requests have not had their final response.
+    pub fn unfinished_count(&self) -> usize {
+        self.unfinished
+    }
+
+    /// From now on new work gets 503; what runs, and requests inside dialogs, go on.
+    pub fn stop_accepting(&mut self, retry_after_s: u32) {
+        self.admission = Admission::Stopping { retry_after_s };
+    }
+
+    /// Names that the driver is to resolve.
+    pub fn take_questions(&mut self) -> Vec<String> {
+        self.resolver.take_questions()
+    }
+}

@@ -1,0 +1,149 @@
+//! A request comes in: matched to its transaction (RFC 3261 §17.2.3), checked (§16.3), and sent on by its route set or put
+//! before the policy.
+
+use super::event::{Event, Question};
+use super::response_context::{ForwardOptions, ResponseContext, Target};
+use super::route::RoutePlan;
+use super::validation::Refusal;
+use super::{Arrival, OwnResponse, Proxy};
+use crate::count::Count;
+use crate::fault::Fault;
+use crate::malformed;
+use crate::message::Message;
+use crate::method::Method;
+use crate::slots::Handle;
+use crate::timestamp::Timestamp;
+use crate::transaction::branch::Branch;
+use crate::transaction::invite_server;
+use crate::transaction::key::TransactionKey;
+use crate::transaction::server::{ServerEvent, ServerState};
+use crate::transaction::timer::Timer;
+
+impl Proxy {
+    /// A datagram that did not parse: a request is answered if its Via allows that, all else is dropped.
+    pub fn handle_malformed(&mut self, arrival: Arrival, datagram: &[u8], fault: Fault) {
+        if datagram.starts_with(b"SIP/") {
+            self.counts.add(Count::MalformedResponses);
+            return;
+        }
+        self.counts.add(Count::MalformedRequests);
+        let mut answer = Vec::new();
+        if malformed::refuse(datagram, fault, &mut answer).is_none() {
+            return;
+        }
+        // The answer carries the request's topmost Via; what its Via says of the port is kept, the address is the
+        // source's, so that nobody can aim our answers at a third party's address.
+        let Some(port) = malformed::reply_port(datagram, arrival.source.port()) else {
+            return;
+        };
+        let mut destination = arrival.source;
+        destination.set_port(port);
+        if let Some(path) = self.settings.path_to(destination, arrival.listener) {
+            self.outbox.push(path, |out| out.extend_from_slice(&answer));
+        }
+    }
+
+    /// Whether the message belongs to a transaction that runs here. While a worker drains, all else is its successor's.
+    pub fn knows(&self, message: &Message<'_>) -> bool {
+        let secret = &self.settings.secret;
+        if message.is_request() {
+            let key = match message.method() {
+                Method::Cancel => TransactionKey::of_cancelled(secret, message),
+                _ => TransactionKey::of(secret, message),
+            };
+            return self.transactions.find_server(key).is_some();
+        }
+        message
+            .via()
+            .branch
+            .and_then(|branch| Branch::verify(secret, message.call_id(), branch))
+            .filter(|branch| branch.generation == self.settings.generation)
+            .is_some_and(|branch| self.transactions.client(branch.handle).is_some())
+    }
+
+    pub(super) fn handle_request(&mut self, now: Timestamp, arrival: Arrival, request: &Message<'_>) {
+        self.counts.add(Count::Requests);
+        let key = TransactionKey::of(&self.settings.secret, request);
+        let server = self.transactions.find_server(key);
+        match (request.method(), server) {
+            (Method::Ack, Some(server)) if !self.is_accepted(server) => {
+                let driver = (now, &mut self.outbox);
+                self.transactions.handle_request(driver, server, ServerEvent::Ack);
+            }
+            (Method::Ack, _) => self.acknowledge(now, arrival, request),
+            (_, Some(server)) => {
+                self.counts.add(Count::RequestRetransmissions);
+                let driver = (now, &mut self.outbox);
+                self.transactions
+                    .handle_request(driver, server, ServerEvent::Retransmission);
+            }
+            (Method::Cancel, None) => self.cancel(now, arrival, request, key),
+            (_, None) => self.handle_new_request(now, arrival, request, key),
+        }
+    }
+
+    /// After a 2xx an ACK is the caller's own request, whatever its branch says (RFC 6026 §7.1).
+    fn is_accepted(&self, server: Handle) -> bool {
+        let accepted = ServerState::Invite(invite_server::State::Accepted);
+        self.transactions.server(server).is_some_and(|server| server.state == accepted)
+    }
+
+    fn handle_new_request(&mut self, now: Timestamp, arrival: Arrival, request: &Message<'_>, key: TransactionKey) {
+        let plan = RoutePlan::of(&self.settings, request);
+        let is_in_dialog = plan.is_proven && request.to_tag().is_some();
+        if let Err(refusal) = self.validate(request, is_in_dialog) {
+            return self.refuse(arrival, request, &refusal);
+        }
+        let server = self.open(arrival, request, key, plan.clone());
+        if is_in_dialog {
+            self.counts.add(Count::InDialogRequests);
+            return self.follow_route_set(now, server, request, &plan);
+        }
+        match request.method() {
+            Method::Invite => self.counts.add(Count::Invites),
+            Method::Register => self.counts.add(Count::Registers),
+            _ => {}
+        }
+        // An INVITE that nobody answers within 200 ms gets a 100 (§17.2.1); every request gets a decision in the end.
+        let timer = match request.method() {
+            Method::Invite => Timer::Trying,
+            _ => Timer::Decision,
+        };
+        self.transactions.start_server_timer(now, server, timer);
+        self.events.push_back(Event::RequestReceived(Question {
+            id: server,
+            arrival,
+            request: request.clone().into_owned(),
+        }));
+    }
+
+    fn open(&mut self, arrival: Arrival, request: &Message<'_>, key: TransactionKey, plan: RoutePlan) -> Handle {
+        self.unfinished += 1;
+        let is_invite = request.method() == Method::Invite;
+        let context = ResponseContext::new(request.bytes().into(), arrival, plan);
+        let path = arrival.reply_path(&request.via());
+        self.transactions.open_server(key, is_invite, path, context)
+    }
+
+    /// A request inside a dialog that carries our Record-Route goes where its route set says, without the policy.
+    fn follow_route_set(&mut self, now: Timestamp, server: Handle, request: &Message<'_>, plan: &RoutePlan) {
+        let target = Target {
+            uri: plan.request_uri(request).into(),
+            q_milli: 1_000,
+            routes: plan.remaining(request).into_iter().map(Box::from).collect(),
+        };
+        self.start_forwarding(now, server, vec![target], ForwardOptions::default());
+    }
+
+    /// Answers without a transaction: the same request gets the same answer again.
+    fn refuse(&mut self, arrival: Arrival, request: &Message<'_>, refusal: &Refusal) {
+        refusal.answer(|response| self.answer_statelessly(arrival, request, response));
+    }
+
+    pub(super) fn answer_statelessly(&mut self, arrival: Arrival, request: &Message<'_>, response: OwnResponse<'_>) {
+        let path = arrival.reply_path(&request.via());
+        let secret = &self.settings.secret;
+        self.outbox
+            .push(path, |out| response.write(secret, request, arrival, out));
+    }
+}

@@ -1,0 +1,126 @@
+//! The copy of a request that goes downstream (RFC 3261 §16.6 steps 1 to 8), written in one pass over the original.
+
+use super::arrival::Arrival;
+use super::route::Routed;
+use super::settings::{write_decimal, Settings};
+use crate::header::HeaderName;
+use crate::message::Message;
+use crate::slots::Handle;
+use crate::transaction::branch::Branch;
+
+/// What the copy differs in.
+pub struct RequestCopy<'a> {
+    /// As received.
+    pub request: &'a Message<'a>,
+    /// How it was received.
+    pub arrival: Arrival,
+    /// Request-URI and Route; the request's own Route is not repeated.
+    pub routed: Routed<'a>,
+    /// Whether we stay on the path of the dialog.
+    pub record_route: bool,
+    /// By which listener it leaves.
+    pub outbound: u16,
+    /// The client transaction.
+    pub handle: Handle,
+}
+
+impl RequestCopy<'_> {
+    /// Appends the copy.
+    pub fn write(&self, settings: &Settings, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.request.method_token());
+        out.push(b' ');
+        out.extend_from_slice(self.routed.request_uri);
+        out.extend_from_slice(b" SIP/2.0\r\n");
+        self.write_own_via(settings, out);
+        if self.record_route {
+            self.write_record_routes(settings, out);
+        }
+        self.write_routes(out);
+        self.write_fields(out);
+        out.extend_from_slice(b"\r\n");
+        out.extend_from_slice(self.request.body());
+    }
+
+    fn write_own_via(&self, settings: &Settings, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"Via: SIP/2.0/UDP ");
+        settings.listeners[usize::from(self.outbound)].write_sent_by(out);
+        out.extend_from_slice(b";branch=");
+        let branch = Branch {
+            generation: settings.generation,
+            handle: self.handle,
+        };
+        branch.write(&settings.secret, self.request.call_id(), out);
+        out.extend_from_slice(b"\r\n");
+    }
+
+    /// One value where both sides use the same listener, else one for each side (RFC 5658 §5).
+    fn write_record_routes(&self, settings: &Settings, out: &mut Vec<u8>) {
+        let call_id = self.request.call_id();
+        out.extend_from_slice(b"Record-Route: ");
+        settings.write_record_route(self.outbound, call_id, out);
+        if self.outbound != self.arrival.listener {
+            out.extend_from_slice(b", ");
+            settings.write_record_route(self.arrival.listener, call_id, out);
+        }
+        out.extend_from_slice(b"\r\n");
+    }
+
+    fn write_routes(&self, out: &mut Vec<u8>) {
+        for route in &self.routed.routes {
+            out.extend_from_slice(b"Route: ");
+            out.extend_from_slice(route);
+            out.extend_from_slice(b"\r\n");
+        }
+        if let Some(uri) = self.routed.moved_uri {
+            out.extend_from_slice(b"Route: <");
+            out.extend_from_slice(uri);
+            out.extend_from_slice(b">\r\n");
+        }
+    }
+
+    /// All other fields in their order, byte for byte, runs of them at once.
+    fn write_fields(&self, out: &mut Vec<u8>) {
+        let mut is_topmost_via = true;
+        let mut has_max_forwards = false;
+        for field in self.request.headers() {
+            match field.name {
+                HeaderName::Via if is_topmost_via => {
+                    is_topmost_via = false;
+                    self.write_received_via(self.request.text(field.value), out);
+                }
+                HeaderName::MaxForwards => {
+                    has_max_forwards = true;
+                    let left = self.request.max_forwards().unwrap_or(70).saturating_sub(1);
+                    write_max_forwards(u32::from(left), out);
+                }
+                // What is left of it is in `routed`.
+                HeaderName::Route => {}
+                _ => out.extend_from_slice(self.request.text(field.whole)),
+            }
+        }
+        if !has_max_forwards {
+            // RFC 3261 §16.6 step 3: "if the copy does not contain a Max-Forwards, the proxy MUST add one".
+            write_max_forwards(70, out);
+        }
+    }
+
+    fn write_received_via(&self, value: &[u8], out: &mut Vec<u8>) {
+        let via = self.request.via();
+        write_stamped_via(self.arrival, &via, value, out);
+    }
+}
+
+/// Appends the field that holds the topmost Via, stamped, and whatever other values the field has.
+pub fn write_stamped_via(arrival: Arrival, via: &crate::via::Via<'_>, value: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(b"Via: ");
+    arrival.write_via(via, out);
+    // The topmost value starts the field; what follows it begins with a comma.
+    out.extend_from_slice(&value[via.raw.len().min(value.len())..]);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn write_max_forwards(left: u32, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"Max-Forwards: ");
+    write_decimal(out, left);
+    out.extend_from_slice(b"\r\n");
+}

@@ -1,0 +1,264 @@
+//! Response processing (RFC 3261 §16.7).
+
+use super::arrival::path_by_via;
+use super::best_response::status_upstream;
+use super::branch::own_final;
+use super::event::{Event, Question};
+use super::own_response::{write_sibling, write_without_own_via, OwnResponse};
+use super::response_context::{BranchState, Cancel, FinalResponse, Phase};
+use super::{Arrival, ClientUse, Proxy};
+use crate::count::Count;
+use crate::header::HeaderName;
+use crate::message::Message;
+use crate::method::Method;
+use crate::slots::Handle;
+use crate::timestamp::Timestamp;
+use crate::transaction::branch::Branch;
+use crate::transaction::timer::Timer;
+use crate::transaction::{Side, Told};
+use crate::via::Via;
+
+impl Proxy {
+    pub(super) fn handle_response(&mut self, now: Timestamp, arrival: Arrival, response: &Message<'_>) {
+        self.counts.add(Count::Responses);
+        let secret = &self.settings.secret;
+        let own = response
+            .via()
+            .branch
+            .and_then(|branch| Branch::verify(secret, response.call_id(), branch));
+        let Some(own) = own else {
+            // Not an answer to anything that we sent; passing it on would make us a reflector.
+            self.counts.add(Count::StrayResponses);
+            return;
+        };
+        let client = self.client_of(own, response.method());
+        let Some(client) = client else {
+            return self.pass_on_statelessly(arrival, response);
+        };
+        let acknowledge = |invite: &[u8]| write_ack(invite, response);
+        let driver = (now, &mut self.outbox);
+        let told = self
+            .transactions
+            .handle_response(driver, client, response.status(), acknowledge);
+        if told == Some(Told::Response) {
+            self.hear_response(now, client, response);
+        }
+    }
+
+    /// The client transaction that a response belongs to (§17.1.3): the branch names it, the method tells the INVITE
+    /// from its CANCEL.
+    fn client_of(&self, own: Branch, method: Method) -> Option<Handle> {
+        if own.generation != self.settings.generation {
+            return None;
+        }
+        let client = self.transactions.client(own.handle)?;
+        match method {
+            Method::Cancel => client.cancel,
+            _ => Some(own.handle),
+        }
+    }
+
+    fn hear_response(&mut self, now: Timestamp, client: Handle, response: &Message<'_>) {
+        let Some(transaction) = self.transactions.client(client) else {
+            return;
+        };
+        let ClientUse::Branch { server, index } = transaction.user else {
+            return;
+        };
+        match response.status() {
+            ..=199 => self.hear_provisional(now, client, (server, index), response),
+            200..=299 => self.hear_success(now, (server, index), response),
+            _ => self.hear_failure(now, (server, index), response),
+        }
+    }
+
+    fn hear_provisional(&mut self, now: Timestamp, client: Handle, (id, index): (Handle, usize), response: &Message<'_>) {
+        let Some(server) = self.transactions.server_mut(id) else {
+            return;
+        };
+        let ring_timeout_ms = server.user.options.ring_timeout_ms;
+        let is_invite = server.state.is_invite();
+        let branch = &mut server.user.branches[index];
+        branch.state = BranchState::Ringing(client);
+        let is_cancelled = branch.cancel == Cancel::Wanted;
+        if is_cancelled {
+            self.send_cancel(now, id, index);
+        }
+        if response.status() == 100 {
+            // §16.7 step 5: a 100 is for us alone.
+            return;
+        }
+        if is_invite && ring_timeout_ms.is_none() && !is_cancelled {
+            // §16.7 step 2: a branch that rings is alive.
+            self.start_ring_timer(now, client, None);
+        }
+        let driver = (now, &mut self.outbox);
+        self.transactions
+            .respond(driver, id, response.status(), |out| write_without_own_via(response, out));
+    }
+
+    fn hear_success(&mut self, now: Timestamp, (id, index): (Handle, usize), response: &Message<'_>) {
+        let driver = (now, &mut self.outbox);
+        let status = response.status();
+        let has_gone = self
+            .transactions
+            .respond(driver, id, status, |out| write_without_own_via(response, out));
+        let Some(server) = self.transactions.server_mut(id) else {
+            return self.pass_on_upstream(response, 0);
+        };
+        let arrival = server.user.arrival;
+        let is_invite = server.state.is_invite();
+        let is_first = server.user.phase != Phase::Done;
+        server.user.branches[index].state = BranchState::Ended;
+        if !has_gone && is_invite {
+            // Another branch's failure went upstream before. §16.7 step 5 wants every 2xx to an INVITE forwarded.
+            return self.pass_on_upstream(response, arrival.listener);
+        }
+        if !is_first {
+            return;
+        }
+        if is_invite {
+            self.counts.add(Count::CallsAnswered);
+            self.cancel_branches(now, id);
+        }
+        self.finish(id);
+    }
+
+    fn hear_failure(&mut self, now: Timestamp, (id, index): (Handle, usize), response: &Message<'_>) {
+        let mut bytes = Vec::with_capacity(response.bytes().len());
+        write_without_own_via(response, &mut bytes);
+        let status = response.status();
+        let bytes = bytes.into_boxed_slice();
+        self.end_branch(id, index, FinalResponse { status, bytes });
+        if status >= 600 {
+            // §16.7 step 5: a 6xx ends the search; what still rings is cancelled, nothing new is tried.
+            if let Some(server) = self.transactions.server_mut(id) {
+                server.user.waiting.clear();
+            }
+            self.cancel_branches(now, id);
+        }
+        self.look_for_outcome(now, id);
+    }
+
+    /// A branch has ended: when it was the last one, the next group is tried or the best response goes upstream.
+    pub(super) fn look_for_outcome(&mut self, now: Timestamp, id: Handle) {
+        let Some(server) = self.transactions.server(id) else {
+            return;
+        };
+        if server.user.phase == Phase::Forwarding && server.user.has_ended() {
+            self.start_next_group(now, id);
+        }
+    }
+
+    /// Every target has failed: asks the policy if it wants to be asked, else sends the best response (§16.7 step 6).
+    pub(super) fn conclude(&mut self, now: Timestamp, id: Handle) {
+        let Some(server) = self.transactions.server_mut(id) else {
+            return;
+        };
+        let context = &mut server.user;
+        let best = context.best.get_or_insert_with(|| own_final(408)).clone();
+        if !context.options.report_failure {
+            return self.send_best(now, id);
+        }
+        context.phase = Phase::Consulting;
+        context.options.report_failure = false;
+        let arrival = context.arrival;
+        let request = Message::parse(&context.request).map(Message::into_owned);
+        let Ok(request) = request else {
+            return self.send_best(now, id);
+        };
+        let mut bytes = best.bytes.into_vec();
+        if bytes.is_empty() {
+            OwnResponse::of(best.status).write(&self.settings.secret, &request, arrival, &mut bytes);
+        }
+        let Ok(response) = Message::parse(&bytes).map(Message::into_owned) else {
+            return self.send_best(now, id);
+        };
+        self.start_decision_timer(now, id);
+        let question = Question { id, arrival, request };
+        self.events.push_back(Event::BranchesFailed(question, response));
+    }
+
+    pub(super) fn send_best(&mut self, now: Timestamp, id: Handle) {
+        let Some(server) = self.transactions.server_mut(id) else {
+            return;
+        };
+        let is_invite = server.state.is_invite();
+        let best = server.user.best.take().unwrap_or_else(|| own_final(408));
+        let status = status_upstream(best.status);
+        if status == 408 && !is_invite {
+            // RFC 4320 §4.1: a 408 to a non-INVITE can only come too late, and makes things worse upstream.
+            self.finish(id);
+            self.transactions.drop_server(id);
+            return;
+        }
+        if best.bytes.is_empty() || status != best.status {
+            self.send_own(now, id, OwnResponse::of(status));
+        } else {
+            let driver = (now, &mut self.outbox);
+            self.transactions
+                .respond(driver, id, status, |out| out.extend_from_slice(&best.bytes));
+        }
+        self.finish(id);
+    }
+
+    /// A response whose transaction is gone, because it lingered too long or its worker died, goes on by its next Via.
+    fn pass_on_statelessly(&mut self, arrival: Arrival, response: &Message<'_>) {
+        if response.status() == 100 || response.method() == Method::Cancel {
+            return;
+        }
+        self.counts.add(Count::StatelessResponses);
+        self.pass_on_upstream(response, arrival.listener);
+    }
+
+    fn pass_on_upstream(&mut self, response: &Message<'_>, listener: u16) {
+        let next = response.list(HeaderName::Via).nth(1);
+        let Some(Ok(via)) = next.map(Via::parse) else {
+            return;
+        };
+        if let Some(path) = path_by_via(&self.settings, &via, listener) {
+            self.outbox.push(path, |out| write_without_own_via(response, out));
+        }
+    }
+
+    /// What the transaction layer reports of a client transaction beside responses.
+    pub(super) fn hear_client(&mut self, now: Timestamp, client: Handle, told: Told) {
+        let Some(transaction) = self.transactions.client(client) else {
+            return;
+        };
+        let ClientUse::Branch { server: id, index } = transaction.user else {
+            return self.transactions.bury(Side::Client(client));
+        };
+        let is_ringing = transaction.state.is_pending() && transaction.has_provisional();
+        match told {
+            Told::Fired(Timer::C | Timer::Ring) if is_ringing => {
+                // §16.8: what has rung is cancelled; what it answers to that counts as 408.
+                if let Some(server) = self.transactions.server_mut(id) {
+                    server.user.branches[index].has_timed_out = true;
+                }
+                self.cancel_branch(now, id, index);
+            }
+            Told::Fired(_) | Told::Timeout if transaction.state.is_terminated() || transaction.state.is_pending() => {
+                self.counts.add(Count::BranchTimeouts);
+                self.transactions.drop_client(client);
+                self.end_branch(id, index, own_final(408));
+                self.look_for_outcome(now, id);
+            }
+            Told::TransportError => {
+                self.transactions.drop_client(client);
+                self.end_branch(id, index, own_final(503));
+                self.look_for_outcome(now, id);
+            }
+            _ => {}
+        }
+    }
+}
+
+fn write_ack(invite: &[u8], response: &Message<'_>) -> Vec<u8> {
+    let mut ack = Vec::with_capacity(invite.len().min(1_024));
+    if let Ok(invite) = Message::parse(invite) {
+        let to = response.value(HeaderName::To).unwrap_or_default();
+        write_sibling(&invite, b"ACK", to, &mut ack);
+    }
+    ack
+}

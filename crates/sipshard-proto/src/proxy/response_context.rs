@@ -1,0 +1,196 @@
+//! The response context (RFC 3261 §16.7): everything known about one forwarded request.
+
+use super::arrival::Arrival;
+use super::best_response::rank;
+use super::route::RoutePlan;
+use crate::slots::Handle;
+use smallvec::SmallVec;
+
+/// Where the request stands between its policy and its branches.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Phase {
+    /// The policy makes up its mind.
+    Deciding,
+    /// Branches run.
+    Forwarding,
+    /// All branches failed and the policy is asked again.
+    Consulting,
+    /// A final response has gone upstream.
+    Done,
+}
+
+/// One destination that the policy named, or that a route set leads to (§16.5).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Target {
+    /// Becomes the Request-URI.
+    pub uri: Box<[u8]>,
+    /// Preference in thousandths.
+    pub q_milli: u16,
+    /// Route set to it, each a name-addr (RFC 3327 §5.1 Path, or what §16.4 left of the Route).
+    pub routes: Vec<Box<[u8]>>,
+}
+
+/// How the policy wants a request forwarded.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct ForwardOptions {
+    /// Stay on the path of the dialog.
+    pub record_route: bool,
+    /// Give up a branch that rings for so long; Timer C when `None`.
+    pub ring_timeout_ms: Option<u64>,
+    /// Ask the policy before a failure goes upstream.
+    pub report_failure: bool,
+}
+
+/// Whether a branch is to be cancelled. A CANCEL waits for the first provisional response (§9.1).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Cancel {
+    /// Nobody wants that.
+    NotWanted,
+    /// As soon as the branch has answered anything.
+    Wanted,
+    /// The CANCEL is out.
+    Sent,
+}
+
+/// Where one forwarded copy stands.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum BranchState {
+    /// The next hop's name is being resolved.
+    Resolving(Box<Target>),
+    /// The copy is out, without an answer.
+    Calling(Handle),
+    /// A provisional response came.
+    Ringing(Handle),
+    /// A final response came, or none will.
+    Ended,
+}
+
+/// One forwarded copy.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ClientBranch {
+    /// Where it stands.
+    pub state: BranchState,
+    /// Whether it is to be cancelled.
+    pub cancel: Cancel,
+    /// It rang for longer than allowed: whatever it answers to the CANCEL counts as 408.
+    pub has_timed_out: bool,
+}
+
+/// A final response that may go upstream.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FinalResponse {
+    /// Its status.
+    pub status: u16,
+    /// The message without our Via; empty when the response is our own.
+    pub bytes: Box<[u8]>,
+}
+
+/// What the server transaction of a proxied request carries.
+pub struct ResponseContext {
+    /// The request as received; dropped when nothing is left to be said.
+    pub request: Box<[u8]>,
+    /// How it was received.
+    pub arrival: Arrival,
+    /// What §16.4 found in its Route.
+    pub plan: RoutePlan,
+    /// Where it stands.
+    pub phase: Phase,
+    /// The copies that were sent.
+    pub branches: SmallVec<[ClientBranch; 1]>,
+    /// Targets that wait until the present ones have failed, the next ones last.
+    pub waiting: Vec<Target>,
+    /// The best failure so far.
+    pub best: Option<FinalResponse>,
+    /// How it is forwarded.
+    pub options: ForwardOptions,
+}
+
+impl ResponseContext {
+    /// The context of a request that has just come.
+    pub fn new(request: Box<[u8]>, arrival: Arrival, plan: RoutePlan) -> Self {
+        Self {
+            request,
+            arrival,
+            plan,
+            phase: Phase::Deciding,
+            branches: SmallVec::new(),
+            waiting: Vec::new(),
+            best: None,
+            options: ForwardOptions::default(),
+        }
+    }
+
+    /// Takes the next targets to be tried at the same time: those of the highest q that is left (§16.6).
+    pub fn take_next_group(&mut self) -> Vec<Target> {
+        let Some(q_milli) = self.waiting.last().map(|target| target.q_milli) else {
+            return Vec::new();
+        };
+        let is_in_group = |target: &Target| target.q_milli == q_milli;
+        let start = self.waiting.iter().position(is_in_group).unwrap_or(0);
+        self.waiting.split_off(start)
+    }
+
+    /// True when no branch can still answer.
+    pub fn has_ended(&self) -> bool {
+        self.branches.iter().all(|branch| branch.state == BranchState::Ended)
+    }
+
+    /// Keeps `response` if it is better than what came before (§16.7 step 6).
+    pub fn offer(&mut self, response: FinalResponse) {
+        let is_better = |best: &FinalResponse| rank(response.status) < rank(best.status);
+        if self.best.as_ref().is_none_or(is_better) {
+            self.best = Some(response);
+        }
+    }
+
+    /// Frees what only an open request needs.
+    pub fn finish(&mut self) {
+        self.phase = Phase::Done;
+        self.request = Box::default();
+        self.plan = RoutePlan::default();
+        self.waiting = Vec::new();
+        self.best = None;
+    }
+}
+
+/// Orders targets so that the next to be tried stand last; equal ones keep the policy's order.
+pub fn in_order_of_trial(mut targets: Vec<Target>) -> Vec<Target> {
+    targets.sort_by_key(|target| target.q_milli);
+    targets
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target(uri: &str, q_milli: u16) -> Target {
+        Target {
+            uri: uri.as_bytes().into(),
+            q_milli,
+            routes: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn section_16_6_tries_the_highest_q_first_and_equals_together() {
+        let source = "127.0.0.1:5060".parse().unwrap();
+        let arrival = Arrival {
+            listener: 0,
+            source,
+        };
+        let mut context = ResponseContext::new(Box::default(), arrival, RoutePlan::default());
+        context.waiting = in_order_of_trial(vec![
+            target("sip:low", 100),
+            target("sip:first", 700),
+            target("sip:second", 700),
+        ]);
+        let mut group = || -> Vec<String> {
+            let taken = context.take_next_group();
+            let text = |target: &Target| String::from_utf8_lossy(&target.uri).into_owned();
+            taken.iter().map(text).collect()
+        };
+        assert_eq!(group(), ["sip:first", "sip:second"]);
+        assert_eq!(group(), ["sip:low"]);
+        assert!(group().is_empty());
+    }
+}

@@ -1,0 +1,72 @@
+//! Timers of the transaction layer that the proxy hears of, Timer C among them (RFC 3261 §16.8).
+
+use super::branch::own_final;
+use super::response_context::{BranchState, Phase};
+use super::{OwnResponse, Proxy};
+use crate::count::Count;
+use crate::slots::Handle;
+use crate::timestamp::Timestamp;
+use crate::transaction::timer::Timer;
+use crate::transaction::{Side, Told};
+
+impl Proxy {
+    /// Runs every timer that is due.
+    pub fn handle_timeout(&mut self, now: Timestamp) {
+        while let Some((side, told)) = self.transactions.poll_timer(now, &mut self.outbox) {
+            match side {
+                Side::Client(client) => self.hear_client(now, client, told),
+                Side::Server(server) => self.hear_server(now, server, told),
+            }
+        }
+    }
+
+    fn hear_server(&mut self, now: Timestamp, id: Handle, told: Told) {
+        match told {
+            Told::Fired(Timer::Trying) => {
+                self.send_own(now, id, OwnResponse::of(100));
+                self.start_decision_timer(now, id);
+            }
+            Told::Fired(_) => self.give_up_waiting(now, id),
+            Told::Timeout => {
+                self.counts.add(Count::AcksMissing);
+                self.transactions.bury(Side::Server(id));
+            }
+            Told::Response | Told::TransportError => {}
+        }
+    }
+
+    /// The policy did not decide, or a name was not resolved, within 64*T1.
+    fn give_up_waiting(&mut self, now: Timestamp, id: Handle) {
+        let phase = self.transactions.server(id).map(|server| server.user.phase);
+        match phase {
+            Some(Phase::Deciding | Phase::Consulting) => {
+                self.counts.add(Count::DecisionTimeouts);
+                let response = OwnResponse {
+                    reason: Some("No Decision In Time"),
+                    ..OwnResponse::of(500)
+                };
+                self.end_question(now, id, response);
+            }
+            Some(Phase::Forwarding) => {
+                self.end_unresolved_branches(id);
+                self.look_for_outcome(now, id);
+            }
+            Some(Phase::Done) | None => {}
+        }
+    }
+
+    fn end_unresolved_branches(&mut self, id: Handle) {
+        let Some(server) = self.transactions.server(id) else {
+            return;
+        };
+        let is_resolving = |state: &BranchState| matches!(state, BranchState::Resolving(_));
+        let branches = server.user.branches.iter().enumerate();
+        let unresolved: Vec<usize> = branches
+            .filter(|(_, branch)| is_resolving(&branch.state))
+            .map(|(index, _)| index)
+            .collect();
+        for index in unresolved {
+            self.end_branch(id, index, own_final(503));
+        }
+    }
+}

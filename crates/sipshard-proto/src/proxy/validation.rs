@@ -1,0 +1,101 @@
+//! Request validation (RFC 3261 §16.3) beyond what the parser has checked.
+//!
+//! Max-Forwards is checked where a request is forwarded: one that ends here may arrive with 0.
+
+use super::own_response::OwnResponse;
+use super::{Admission, Proxy};
+use crate::count::Count;
+use crate::header::HeaderName;
+use crate::message::Message;
+use crate::uri::{Scheme, Uri};
+
+/// Why a request is refused before it becomes a transaction.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Refusal {
+    /// The Request-URI does not parse.
+    BadRequestUri,
+    /// The Request-URI has a scheme that we do not route (§16.3 step 2).
+    UnsupportedScheme,
+    /// Proxy-Require names extensions that we do not have (§16.3 step 5).
+    BadExtension(String),
+    /// The worker is stopping.
+    Stopping {
+        /// For Retry-After.
+        retry_after_s: u32,
+    },
+    /// The transaction table is full.
+    TransactionsFull,
+}
+
+impl Refusal {
+    /// Hands the response that the refusal means to `send`.
+    pub fn answer<Sent>(&self, send: impl FnOnce(OwnResponse<'_>) -> Sent) -> Sent {
+        match self {
+            Self::BadRequestUri => send(OwnResponse {
+                reason: Some("Bad Request-URI"),
+                ..OwnResponse::of(400)
+            }),
+            Self::UnsupportedScheme => send(OwnResponse::of(416)),
+            Self::BadExtension(tags) => send(OwnResponse {
+                headers: &[("Unsupported", tags)],
+                ..OwnResponse::of(420)
+            }),
+            Self::Stopping { retry_after_s } => send(OwnResponse {
+                headers: &[("Retry-After", &retry_after_s.to_string())],
+                ..OwnResponse::of(503)
+            }),
+            Self::TransactionsFull => send(OwnResponse {
+                headers: &[("Retry-After", "5")],
+                ..OwnResponse::of(503)
+            }),
+        }
+    }
+}
+
+impl Proxy {
+    /// Checks a request that belongs to no transaction. `is_in_dialog`: its route set proved to be ours; such requests
+    /// are shed last.
+    pub(super) fn validate(&mut self, request: &Message<'_>, is_in_dialog: bool) -> Result<(), Refusal> {
+        check_uri(request)?;
+        check_proxy_require(request)?;
+        self.check_admission(is_in_dialog)
+    }
+
+    fn check_admission(&mut self, is_in_dialog: bool) -> Result<(), Refusal> {
+        if let (Admission::Stopping { retry_after_s }, false) = (self.admission, is_in_dialog) {
+            self.counts.add(Count::RefusedStopping);
+            return Err(Refusal::Stopping { retry_after_s });
+        }
+        // An eighth of the table is kept for requests inside dialogs: a call that cannot be hung up is worse than one
+        // that cannot be placed.
+        let max = self.settings.max_transactions;
+        let limit = if is_in_dialog { max } else { max - max / 8 };
+        if self.transactions.len() >= limit {
+            self.counts.add(Count::RefusedTransactionsFull);
+            return Err(Refusal::TransactionsFull);
+        }
+        Ok(())
+    }
+}
+
+fn check_uri(request: &Message<'_>) -> Result<(), Refusal> {
+    let uri = Uri::parse(request.request_uri()).map_err(|_| Refusal::BadRequestUri)?;
+    match uri.scheme {
+        Scheme::Other => Err(Refusal::UnsupportedScheme),
+        _ => Ok(()),
+    }
+}
+
+fn check_proxy_require(request: &Message<'_>) -> Result<(), Refusal> {
+    if request.value(HeaderName::ProxyRequire).is_none() {
+        return Ok(());
+    }
+    let tags: Vec<_> = request
+        .list(HeaderName::ProxyRequire)
+        .map(String::from_utf8_lossy)
+        .collect();
+    if tags.is_empty() {
+        return Ok(());
+    }
+    Err(Refusal::BadExtension(tags.join(", ")))
+}

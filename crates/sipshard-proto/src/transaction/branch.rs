@@ -1,0 +1,112 @@
+//! The branch parameter that we put into our Via: it names the client transaction, so that a response finds it without a
+//! search, and proves that the request was ours.
+//!
+//! `z9hG4bK` generation (2 hex digits), slot (8), serial (8), proof (16). The proof covers the Call-ID, so a response that
+//! outlived its transaction, or the worker that kept it, is still known to be an answer to something we sent.
+
+use super::key::MAGIC_COOKIE;
+use crate::secret::{Purpose, Secret};
+use crate::slots::Handle;
+
+/// The decoded parts of a branch of ours.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Branch {
+    /// Which life of the worker sent the request; its low eight bits.
+    pub generation: u8,
+    /// The client transaction.
+    pub handle: Handle,
+}
+
+/// The handle in the branch of a request that has no client transaction: an ACK to a 2xx.
+pub const STATELESS: Handle = Handle {
+    slot: u32::MAX,
+    serial: 0,
+};
+
+const DIGITS: usize = 2 + 8 + 8 + 16;
+
+impl Branch {
+    /// Appends the branch for a request of the call `call_id`.
+    pub fn write(self, secret: &Secret, call_id: &[u8], out: &mut Vec<u8>) {
+        out.extend_from_slice(MAGIC_COOKIE);
+        write_hex(out, u64::from(self.generation), 2);
+        write_hex(out, self.handle.as_u64(), 16);
+        write_hex(out, self.proof(secret, call_id), 16);
+    }
+
+    /// Reads a branch back; `None` when we did not write it for a request of the call `call_id`.
+    pub fn verify(secret: &Secret, call_id: &[u8], branch: &[u8]) -> Option<Self> {
+        let digits = branch.strip_prefix(MAGIC_COOKIE)?;
+        if digits.len() != DIGITS {
+            return None;
+        }
+        let read = Self {
+            generation: read_hex(&digits[..2])? as u8,
+            handle: Handle::from_u64(read_hex(&digits[2..18])?),
+        };
+        let proof = read_hex(&digits[18..])?;
+        (proof == read.proof(secret, call_id)).then_some(read)
+    }
+
+    fn proof(self, secret: &Secret, call_id: &[u8]) -> u64 {
+        let identity = self.handle.as_u64().to_be_bytes();
+        secret.proof(Purpose::Branch, &[&[self.generation], &identity, call_id])
+    }
+}
+
+/// Appends the lowest `digits` hexadecimal digits of `number`.
+pub fn write_hex(out: &mut Vec<u8>, number: u64, digits: u32) {
+    const ALPHABET: &[u8; 16] = b"0123456789abcdef";
+    for place in (0..digits).rev() {
+        out.push(ALPHABET[(number >> (place * 4)) as usize & 15]);
+    }
+}
+
+/// Reads lower-case hexadecimal digits, at most sixteen.
+pub fn read_hex(digits: &[u8]) -> Option<u64> {
+    digits.iter().try_fold(0_u64, |number, digit| {
+        let value = match digit {
+            b'0'..=b'9' => digit - b'0',
+            b'a'..=b'f' => digit - b'a' + 10,
+            _ => return None,
+        };
+        Some(number << 4 | u64::from(value))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BRANCH: Branch = Branch {
+        generation: 3,
+        handle: Handle {
+            slot: 77,
+            serial: 0xfeed_beef,
+        },
+    };
+
+    #[test]
+    fn a_branch_is_read_back_for_its_own_call_only() {
+        let secret = Secret::new([1; 16]);
+        let mut text = Vec::new();
+        BRANCH.write(&secret, b"call-1", &mut text);
+        assert_eq!(Branch::verify(&secret, b"call-1", &text), Some(BRANCH));
+        assert_eq!(Branch::verify(&secret, b"call-2", &text), None);
+        let other = Secret::new([2; 16]);
+        assert_eq!(Branch::verify(&other, b"call-1", &text), None);
+    }
+
+    #[test]
+    fn a_changed_branch_is_nobodys() {
+        let secret = Secret::new([1; 16]);
+        let mut text = Vec::new();
+        BRANCH.write(&secret, b"call-1", &mut text);
+        for place in 0..text.len() {
+            let mut changed = text.clone();
+            changed[place] ^= 1;
+            assert_eq!(Branch::verify(&secret, b"call-1", &changed), None);
+        }
+        assert_eq!(Branch::verify(&secret, b"call-1", b"z9hG4bK"), None);
+    }
+}
