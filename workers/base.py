@@ -16,13 +16,13 @@ Inside ``serve`` a child obeys:
 ========  =============================================================================
 SIGTERM   stop in order: no new work, finish what is open within a bound, return
 SIGUSR1   drain to the successor (signalling only): finish own transactions, return
-commands  from ``pipe``: :data:`TAKE_OVER` makes a standby child the serving one
+commands  from ``pipe``: :data:`TAKE_OVER` makes a standby child the serving one;
+          :data:`CHECK_READERS` tells the janitor that a process has died
 ========  =============================================================================
 """
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
 import socket
@@ -44,6 +44,7 @@ READY = "ready"
 FAILED = "failed"
 HEARTBEAT = "heartbeat"
 TAKE_OVER = "take_over"
+CHECK_READERS = "check_readers"
 
 # A report is a few words; an error message longer than this helps nobody.
 REPORT_BYTES = 8192
@@ -199,7 +200,6 @@ def _settle_in(child_type: type[ChildProcess], inheritance: Inheritance) -> None
     if os.getppid() != inheritance.supervisor_pid:
         # The supervisor died between the fork and the line above, so no signal will ever come.
         raise BootError("the supervisor is gone")
-    gc.enable()
     title = child_type.name if inheritance.shard < 0 else f"{child_type.name}:{inheritance.shard}"
     log.name_process(title)
     _name_for_ps(title)

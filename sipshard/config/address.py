@@ -44,7 +44,9 @@ class ListenAddress:
 
 
 def parse_listen_address(text: object) -> ListenAddress:
-    """Reads one item of ``server.listen``."""
+    """Reads one item of ``server.listen``; what is read already passes."""
+    if isinstance(text, ListenAddress):
+        return text
     if not isinstance(text, str):
         raise problem(f"{text!r} is no listen address", _SHAPE)
     transport, separator, rest = text.partition(":")

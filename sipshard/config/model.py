@@ -75,7 +75,7 @@ class Server(Table):
     """Where the server listens, for whom, and with how many workers."""
 
     listen: tuple[Address, ...] = Field(
-        default=("udp:127.0.0.1:5060",),  # type: ignore[assignment]  # validated like the file's
+        default=(ListenAddress("udp", "127.0.0.1", 5060),),
         min_length=1,
         description="Addresses to listen on, as `transport:address:port`; IPv6 in brackets. This "
         "version knows `udp`. Port 0 takes any free port.",

@@ -1,0 +1,1 @@
+"""The parent process: opens everything once, forks and watches the children, serves no SIP."""
