@@ -60,9 +60,8 @@ impl Poller {
         // SAFETY: epoll_create1 takes no pointer.
         let fd = check(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) })?;
         // SAFETY: `fd` has just been opened and nobody else knows it.
-        Ok(Poller {
-            epoll: unsafe { OwnedFd::from_raw_fd(fd) },
-        })
+        let epoll = unsafe { OwnedFd::from_raw_fd(fd) };
+        Ok(Poller { epoll })
     }
 
     /// Watches `fd` for `mask`. `token` comes back in its events. `AlreadyExists` when it is watched.

@@ -208,10 +208,10 @@ impl SendBatch {
     /// Sends each item (bytes, destination) in order, with as few system calls as possible, and
     /// never waits. A refusal concerns the one datagram: the next ones are still sent. When the
     /// socket is full the rest is dropped and counted.
-    pub fn send<'a>(
+    pub fn send(
         &mut self,
         socket: &UdpSocket,
-        items: &mut dyn Iterator<Item = (&'a [u8], SocketAddr)>,
+        items: &mut dyn Iterator<Item = (&[u8], SocketAddr)>,
     ) -> SendReport {
         let mut report = SendReport::default();
         loop {
@@ -236,7 +236,7 @@ impl SendBatch {
                 count += 1;
             }
             // SAFETY: the first `count` headers point to addresses of `self`, to local vectors, and
-            // those to bytes that live for 'a; all are filled and outlive the call.
+            // those to bytes that the caller lends for longer than the call; all are filled.
             let is_open = unsafe { send_headers(socket, &mut headers[..count], &mut report) };
             if !is_open {
                 report.would_block += items.count();
