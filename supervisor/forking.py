@@ -70,15 +70,14 @@ class ForkedProcesses:
         try:
             pid = os.fork()
         except OSError:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS_OF_A_CHILD)
             ours.close()
             theirs.close()
             raise
-        finally:
-            if "pid" not in locals() or pid:
-                signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS_OF_A_CHILD)
         if pid == 0:
             ours.close()
             self._live(role, generation, standby, theirs)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS_OF_A_CHILD)
         theirs.close()
         ours.setblocking(False)
         self._pipes[pid] = ours

@@ -1,4 +1,4 @@
-"""From a checked configuration to a running server: opens everything, then hands over to the arbiter."""
+"""From a checked configuration to a running server: opens everything, then runs the arbiter."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from sipshard.workers.control import ControlProcess
-from sipshard.workers.janitor import Janitor
 from sipshard.workers.signalling import SignallingWorker
 
 from sipshard import log
@@ -29,6 +27,8 @@ from sipshard.supervisor.secret import installation_secret
 from sipshard.supervisor.steering import steer
 from sipshard.supervisor.watchdog import PsutilSampler, Watchdog
 from sipshard.workers.base import ChildPipe, ChildProcess, Inheritance, InheritedListener
+from sipshard.workers.control import ControlProcess
+from sipshard.workers.janitor import Janitor
 
 # Imported here and not in the child: what a child need not import it need not wait for.
 CHILD_TYPES: dict[str, type[ChildProcess]] = {

@@ -1,0 +1,151 @@
+"""The state of the server, put together for ``sipshard status`` and whoever monitors it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from sipshard import metrics
+from sipshard.control.protocol import Answer
+
+STATES = ("booting", "serving", "draining", "stopping")
+
+# Failed writes are answered with 500; this long after the last one the table counts as well again.
+_TROUBLE_S = 30.0
+_FAILURES = "location_write_failures"
+
+
+class Pages(Protocol):
+    """The part of the shared region that is shown; ``shm.Region`` is one."""
+
+    @property
+    def workers(self) -> int:
+        """How many workers there are."""
+        ...
+
+    def page(self, shard: int) -> Mapping[str, int]:
+        """What the worker of a shard says of itself."""
+        ...
+
+    def counters(self, shard: int) -> Mapping[str, int]:
+        """What the workers of a shard have counted."""
+        ...
+
+
+class LocationStatistics(Protocol):
+    """What the location service says of itself."""
+
+    @property
+    def state(self) -> str:
+        """ "ok", or what is wrong."""
+        ...
+
+    @property
+    def error(self) -> str:
+        """Why it is wrong, or nothing."""
+        ...
+
+    @property
+    def aors(self) -> int:
+        """Addresses-of-record in the table."""
+        ...
+
+    @property
+    def bindings(self) -> int:
+        """Bindings in the table."""
+        ...
+
+    @property
+    def map_used_percent(self) -> float:
+        """How full the LMDB map is."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """One point in time on two clocks: the monotonic one, and Unix time."""
+
+    monotonic_s: float
+    unix_s: float
+
+
+class WriteTrouble:
+    """Notices that workers cannot write registrations, from a counter that only grows."""
+
+    def __init__(self) -> None:
+        self._failures = 0
+        self._last_failure_s: float | None = None
+
+    def observe(self, failures: int, now_s: float) -> None:
+        """Takes the counter as it is now; call it about every second."""
+        if failures > self._failures:
+            self._last_failure_s = now_s
+        self._failures = failures
+
+    def is_present(self, now_s: float) -> bool:
+        """Whether a write has failed lately."""
+        return self._last_failure_s is not None and now_s - self._last_failure_s < _TROUBLE_S
+
+
+def status(
+    pages: Pages,
+    listen: Sequence[str],
+    location: LocationStatistics,
+    trouble: WriteTrouble,
+    now: Moment,
+) -> Answer:
+    """The answer to ``{"verb": "status"}``; its keys are an interface (design of the status)."""
+    counters = [dict(pages.counters(shard)) for shard in range(pages.workers)]
+    totals = metrics.total(counters)
+    trouble.observe(totals.get(_FAILURES, 0), now.monotonic_s)
+    return {
+        "workers": [
+            {**_worker(shard, pages.page(shard), now), "counters": counters[shard]}
+            for shard in range(pages.workers)
+        ],
+        "registrations": location.bindings,
+        "listen": list(listen),
+        "counters": totals,
+        "location": _location(location, trouble.is_present(now.monotonic_s)),
+    }
+
+
+def _worker(shard: int, page: Mapping[str, int], now: Moment) -> dict[str, Any]:
+    state = page["state"]
+    return {
+        "shard": shard,
+        "pid": page["pid"],
+        "generation": page["generation"],
+        "state": STATES[state] if state < len(STATES) else str(state),
+        "uptime_s": _since_s(page["started_unix_ms"], now.unix_s),
+        "heartbeat_age_s": _since_s(page["heartbeat_ms"], now.monotonic_s),
+        "restarts": page["restarts"],
+        "rss_bytes": page["rss_bytes"],
+        "uss_bytes": page["uss_bytes"],
+        "cpu_s": page["cpu_ms"] / 1000,
+        "descriptors": page["descriptors"],
+        "transactions": page["transactions"],
+        "unfinished": page["unfinished"],
+        # Nothing in this version has a dialog table or connections; the keys are promised.
+        "dialogs": 0,
+        "connections": 0,
+    }
+
+
+def _since_s(then_ms: int, now_s: float) -> float:
+    """Seconds since a stamp; 0 for a stamp that was never written."""
+    return max(0.0, round(now_s - then_ms / 1000, 3)) if then_ms else 0.0
+
+
+def _location(statistics: LocationStatistics, has_trouble: bool) -> dict[str, Any]:
+    state, error = statistics.state, statistics.error
+    if state == "ok" and has_trouble:
+        state, error = "read-only", "registrations cannot be written; the log says why"
+    return {
+        "state": state,
+        "error": error,
+        "map_used_percent": statistics.map_used_percent,
+        "bindings": statistics.bindings,
+        "aors": statistics.aors,
+    }
