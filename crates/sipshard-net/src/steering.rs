@@ -79,7 +79,7 @@ const CHUNK_READ_BYTES: u32 = CHUNK_BYTES - STRIDE + NEEDLE_BYTES - WORDS[0].1;
 const MOST_BLANKS: u32 = 3;
 
 /// Chunks of the longest program that [`MOST_INSTRUCTIONS`] allows.
-const MOST_CHUNKS: u32 = 37;
+const MOST_CHUNKS: u32 = 38;
 
 /// Bits that turn capital letters into small ones.
 const FOLD_CASE: u32 = 0x2020_2020;
@@ -104,13 +104,18 @@ pub fn attach(fd: RawFd, steering: &Steering) -> io::Result<usize> {
     let mut chunks = MOST_CHUNKS;
     loop {
         match attach_program(fd, &program_with_chunks(steering, chunks)) {
-            Ok(()) => return Ok((FIRST_OFFSET + chunks * CHUNK_BYTES) as usize),
+            Ok(()) => return Ok(reach(chunks)),
             Err(error) if error.raw_os_error() == Some(libc::ENOMEM) && chunks > 1 => {
                 chunks = chunks * 3 / 4;
             }
             Err(error) => return Err(error),
         }
     }
+}
+
+/// A header whose first letter is before this offset has a word that is looked at.
+fn reach(chunks: u32) -> usize {
+    (FIRST_OFFSET + chunks * CHUNK_BYTES - STRIDE) as usize
 }
 
 fn attach_program(fd: RawFd, program: &[sock_filter]) -> io::Result<()> {
