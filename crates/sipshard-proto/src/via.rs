@@ -3,7 +3,7 @@
 use crate::fault::Fault;
 use crate::host::{split_host, split_port, Host};
 use crate::parameter::{after_semicolon, parameters, Parameter};
-use crate::scan::{token_length, trim, trim_start};
+use crate::scan::{is_token, token_length, trim, trim_start};
 use crate::span::Span;
 
 /// The `rport` parameter (RFC 3581 §3).
@@ -166,15 +166,20 @@ fn parse_hop(raw: &[u8]) -> Option<(Via<'_>, &[u8])> {
     Some((via, rest))
 }
 
-/// What is behind `SIP / 2.0 /`, with white space in it or in other letters.
+/// What is behind the protocol's name and version when they are not simply `SIP/2.0/`.
+///
+/// Any tokens: a later version in a Via is no reason to lose the way back (RFC 4475 §3.1.2.16).
+///
+/// ```text
+/// protocol-name     =  "SIP" / token
+/// protocol-version  =  token
+/// ```
 #[cold]
 fn skip_protocol(raw: &[u8]) -> Option<&[u8]> {
     let mut parts = raw.splitn(3, |byte| *byte == b'/');
-    let name = trim(parts.next()?);
-    let version = trim(parts.next()?);
-    let rest = trim_start(parts.next()?);
-    let is_sip = name.eq_ignore_ascii_case(b"SIP") && version == b"2.0";
-    is_sip.then_some(rest)
+    let is_sound = is_token(trim(parts.next()?)) && is_token(trim(parts.next()?));
+    let rest = parts.next()?;
+    is_sound.then_some(trim_start(rest))
 }
 
 /// A [`Via`] as offsets, so that it can be kept beside the bytes it points into.
