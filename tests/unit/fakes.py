@@ -1,0 +1,94 @@
+"""Fakes of the engine, in the shape of the extension's stub."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+
+class Responded(NamedTuple):
+    """One call of :meth:`FakeEngine.respond`."""
+
+    transaction_id: int
+    status: int
+    reason: str | None
+    headers: list[tuple[str, str]]
+    body: bytes
+
+    def values(self, name: str) -> list[str]:
+        """The values of the header fields called ``name``, in order."""
+        return [value for each, value in self.headers if each == name]
+
+
+class Forwarded(NamedTuple):
+    """One call of :meth:`FakeEngine.forward`."""
+
+    transaction_id: int
+    targets: list[tuple[str, int, tuple[str, ...]]]
+    record_route: bool
+    ring_timeout_s: float | None
+    report_failure: bool
+
+
+class FakeEngine:
+    """Remembers what it was told, in order, and checks header fields as the engine does."""
+
+    def __init__(self) -> None:
+        self.responses: list[Responded] = []
+        self.forwards: list[Forwarded] = []
+        self.passed_on: list[int] = []
+        self.counters: dict[str, int] = {}
+
+    def respond(
+        self,
+        transaction_id: int,
+        status: int,
+        reason: str | None,
+        headers: Sequence[tuple[str, str]],
+        body: bytes,
+    ) -> bool:
+        """Remembers a response. ValueError for a line break in a header field."""
+        if any("\r" in part or "\n" in part for field in headers for part in field):
+            raise ValueError("line break in a header field")
+        self.responses.append(Responded(transaction_id, status, reason, list(headers), body))
+        return True
+
+    def forward(
+        self,
+        transaction_id: int,
+        targets: Sequence[tuple[str, int, Sequence[str]]],
+        record_route: bool,
+        ring_timeout_s: float | None,
+        report_failure: bool,
+    ) -> bool:
+        """Remembers a forwarded request. ValueError for a target that is no URI."""
+        if any(":" not in uri for uri, _, _ in targets):
+            raise ValueError("unusable uri")
+        plain = [(uri, q_milli, tuple(route_set)) for uri, q_milli, route_set in targets]
+        self.forwards.append(
+            Forwarded(transaction_id, plain, record_route, ring_timeout_s, report_failure)
+        )
+        return True
+
+    def pass_on(self, transaction_id: int) -> bool:
+        """Remembers that the best response was passed on."""
+        self.passed_on.append(transaction_id)
+        return True
+
+    def count(self, name: str, n: int) -> None:
+        """Adds to a counter."""
+        self.counters[name] = self.counters.get(name, 0) + n
+
+
+class Clock:
+    """A clock that a test moves. Calling it gives Unix time in seconds."""
+
+    def __init__(self, now_s: float = 1_800_000_000) -> None:
+        self.now_s = now_s
+
+    def __call__(self) -> float:
+        return self.now_s
+
+    def advance(self, seconds: float) -> None:
+        """Lets ``seconds`` pass."""
+        self.now_s += seconds

@@ -1,0 +1,185 @@
+"""A signalling worker: the engine of one shard, the policy that decides, the loop that joins them.
+
+==========  ======================================================================================
+told        does
+==========  ======================================================================================
+SIGTERM     new work gets 503, what is unfinished may finish for ``server.stop_timeout_s``, ends
+SIGUSR1     passes new work to the successor, finishes its own transactions, ends
+TAKE_OVER   begins to read the sockets (a successor that was started in standby)
+==========  ======================================================================================
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import final
+
+from sipshard.config import Configuration
+from sipshard.log import logger
+from sipshard.policy import builtin, loader
+from sipshard.policy.served import ServedDomains
+from sipshard.proxy.execution import Execution
+from sipshard.registrar.location import LocationService
+from sipshard.registrar.registrar import Registrar
+from sipshard.registrar.rules import Limits
+from sipshard.sip import Engine
+from sipshard.workers.base import TAKE_OVER, ChildProcess
+from sipshard.workers.loop import EngineSelector, new_loop
+from sipshard.workers.resolver import MAX_CONCURRENT, Resolver
+
+STOP_RETRY_AFTER_S = 5
+"""What callers are told to wait while this worker stops."""
+
+END_POLL_S = 0.05
+"""How often a worker that is to end looks whether everything is finished."""
+
+
+@final
+class SignallingWorker(ChildProcess):
+    """Serves one shard."""
+
+    name = "signalling"
+
+    def boot(self) -> None:
+        """Loads the policy and opens engine, location table and loop."""
+        configuration = self.inheritance.configuration
+        policy = configuration.server.policy
+        router = builtin.router if policy is None else loader.load(policy)
+        self._is_ending = False
+        self._engine = self._new_engine()
+        selector = EngineSelector(self._engine)
+        self._loop = new_loop(selector)
+        # Threads are for name lookups and for what a policy calls with asyncio.to_thread.
+        self._loop.set_default_executor(ThreadPoolExecutor(MAX_CONCURRENT, "worker"))
+        self._location = open_location(configuration)
+        limits = configuration.location
+        self._registrar = Registrar(
+            self._engine,
+            self._location,
+            Limits(
+                limits.max_contacts,
+                limits.default_expires_s,
+                limits.min_expires_s,
+                limits.max_expires_s,
+            ),
+            self._loop,
+            window_s=limits.group_commit_ms / 1000,
+        )
+        services = {"location": self._location, "server": self._served()}
+        self._execution = Execution(
+            self._engine,
+            self._registrar,
+            router,
+            services,
+            self._loop,
+            max_failure_handlers=configuration.limits.max_transactions,
+        )
+        self._resolver = Resolver(self._engine, self._loop)
+        selector.attach(self._execution.handle, self._resolver.resolve)
+        self._listen_to_supervisor()
+
+    def serve(self) -> None:
+        """Runs the loop until a signal ends it."""
+        self._registrar.start()
+        try:
+            self._loop.run_forever()
+        finally:
+            self._close()
+
+    def _new_engine(self) -> Engine:
+        inheritance = self.inheritance
+        configuration = inheritance.configuration
+        timers = configuration.transaction
+        # A branch may ring as long as Timer C allows, unless the operator set a limit of its own.
+        ring_s = timers.ring_timeout_s or timers.timer_c_s
+        return Engine(
+            shard=inheritance.shard,
+            generation=inheritance.generation,
+            region=inheritance.region,
+            wakeups=inheritance.wakeups,
+            listeners=[
+                (
+                    listener.sockets[inheritance.shard].fileno(),
+                    listener.transport,
+                    listener.advertised_host,
+                    listener.advertised_port,
+                )
+                for listener in inheritance.listeners
+            ],
+            domains=configuration.server.domains,
+            secret=inheritance.installation_secret,
+            max_transactions=configuration.limits.max_transactions,
+            timers_ms=(timers.t1_ms, timers.t2_ms, timers.t4_ms, int(ring_s * 1000)),
+            standby=inheritance.standby,
+        )
+
+    def _served(self) -> ServedDomains:
+        listeners = self.inheritance.listeners
+        addresses = [(each.host, each.port) for each in listeners]
+        addresses += [(each.advertised_host, each.advertised_port) for each in listeners]
+        return ServedDomains(self.inheritance.configuration.server.domains, addresses)
+
+    def _listen_to_supervisor(self) -> None:
+        self._loop.add_signal_handler(signal.SIGTERM, self._stop)
+        self._loop.add_signal_handler(signal.SIGUSR1, self._drain)
+        self._loop.add_reader(self.inheritance.pipe.fileno(), self._obey)
+
+    def _obey(self) -> None:
+        for command in self.inheritance.pipe.commands():
+            if command == TAKE_OVER:
+                self._engine.take_over()
+            else:
+                logger.warning("unknown command %r from the supervisor", command)
+
+    def _stop(self) -> None:
+        self._engine.stop_accepting(STOP_RETRY_AFTER_S)
+        timeout_s = self.inheritance.configuration.server.stop_timeout_s
+        self._end_when(lambda: self._engine.unfinished == 0, timeout_s)
+
+    def _drain(self) -> None:
+        self._engine.drain_to_successor()
+        timeout_s = self.inheritance.configuration.watchdog.drain_timeout_s
+        self._end_when(lambda: self._engine.transactions == 0, timeout_s)
+
+    def _end_when(self, is_finished: Callable[[], bool], timeout_s: float) -> None:
+        """Ends the loop when nothing is left to do, or after ``timeout_s``."""
+        if self._is_ending:
+            return
+        self._is_ending = True
+        deadline = self._loop.time() + timeout_s
+
+        def look() -> None:
+            is_idle = not self._registrar.waiting and not self._execution.suspended
+            if is_idle and is_finished():
+                self._loop.stop()
+            elif self._loop.time() >= deadline:
+                logger.warning("ends with %d transactions unfinished", self._engine.unfinished)
+                self._loop.stop()
+            else:
+                self._loop.call_later(END_POLL_S, look)
+
+        look()
+
+    def _close(self) -> None:
+        self._execution.close()
+        self._resolver.close()
+        self._registrar.stop()
+        # The last group's answers and the cancelled handlers have their turn before the loop goes.
+        self._loop.run_until_complete(asyncio.sleep(0))
+        self._location.close()
+        self._loop.close()
+        self._engine.close()
+
+
+def open_location(configuration: Configuration, *, read_only: bool = False) -> LocationService:
+    """The location table of this configuration. Only after the fork, and once per process."""
+    location = configuration.location
+    return LocationService(
+        location.path,
+        durability=location.durability,
+        map_size_bytes=location.map_size_mb << 20,
+        read_only=read_only,
+    )
