@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod contact;
+pub mod count;
 pub mod escape;
 mod essential;
 pub mod fault;
@@ -12,22 +13,32 @@ pub mod malformed;
 pub mod message;
 pub mod method;
 pub mod name_addr;
+pub mod outbox;
 pub mod parameter;
+pub mod proxy;
 mod scan;
+pub mod secret;
+pub mod slots;
 pub mod span;
 pub mod status;
+pub mod timestamp;
+pub mod transaction;
 pub mod uri;
 pub mod via;
 
 pub use contact::Contact;
+pub use count::{Count, Counts};
 pub use fault::Fault;
 pub use header::{HeaderField, HeaderName};
 pub use host::Host;
 pub use message::Message;
 pub use method::Method;
 pub use name_addr::NameAddr;
-pub use scan::{split_list, ListItems};
+pub use scan::{split_list, ListItems, MAX_LIST_ITEMS};
+pub use secret::Secret;
+pub use slots::Handle;
 pub use span::Span;
 pub use status::reason_phrase;
+pub use timestamp::Timestamp;
 pub use uri::{Scheme, Uri};
 pub use via::{Rport, Via};

@@ -124,15 +124,20 @@ pub(crate) fn cut(bytes: &[u8], separator: u8) -> (&[u8], Option<&[u8]>) {
     }
 }
 
+/// Most items that one value is cut into.
+pub const MAX_LIST_ITEMS: usize = 256;
+
 /// The items of a comma-separated header value (RFC 3261 §7.3.1), each trimmed.
 ///
 /// Commas in quoted strings and between `<` and `>` do not separate. An empty value has no items; an empty
-/// item between two commas is given out as it is, so that the reader of the item can refuse it.
+/// item between two commas is given out as it is, so that the reader of the item can refuse it. Nothing is
+/// left out of a list that is too long: its last item is all of the rest, which no reader takes for one.
 #[inline]
 pub fn split_list(value: &[u8]) -> ListItems<'_> {
     let value = trim(value);
     ListItems {
         rest: (!value.is_empty()).then_some(value),
+        left: MAX_LIST_ITEMS,
     }
 }
 
@@ -140,6 +145,8 @@ pub fn split_list(value: &[u8]) -> ListItems<'_> {
 #[derive(Clone, Debug)]
 pub struct ListItems<'a> {
     rest: Option<&'a [u8]>,
+    /// How many items may still be given out, the one that takes all of the rest included.
+    left: usize,
 }
 
 impl<'a> Iterator for ListItems<'a> {
@@ -148,7 +155,11 @@ impl<'a> Iterator for ListItems<'a> {
     #[inline]
     fn next(&mut self) -> Option<&'a [u8]> {
         let rest = self.rest?;
-        let end = list_item_end(rest);
+        self.left -= 1;
+        let end = match self.left {
+            0 => rest.len(),
+            _ => list_item_end(rest),
+        };
         self.rest = rest.get(end + 1..);
         Some(trim(&rest[..end]))
     }
@@ -202,6 +213,15 @@ mod tests {
         assert!(items(b"").is_empty());
         assert!(items(b" \r\n ").is_empty());
         assert_eq!(items(b"a,,b,"), [&b"a"[..], b"", b"b", b""]);
+    }
+
+    #[test]
+    fn a_list_has_at_most_256_items_and_loses_nothing() {
+        let value = "a,".repeat(MAX_LIST_ITEMS - 1) + "b,c";
+        let found = items(value.as_bytes());
+        assert_eq!(found.len(), MAX_LIST_ITEMS);
+        assert_eq!(found[MAX_LIST_ITEMS - 2], b"a");
+        assert_eq!(found[MAX_LIST_ITEMS - 1], b"b,c");
     }
 
     #[test]

@@ -22,12 +22,19 @@ pub enum Purpose {
     RecordRoute = 3,
     /// The To tag of a response that we make ourselves.
     ToTag = 4,
+    /// Start and multiplier of the Call-ID hash.
+    Steering = 5,
 }
 
 impl Secret {
     /// Takes the installation's key.
     pub const fn new(bytes: [u8; 16]) -> Self {
         Self(bytes)
+    }
+
+    /// The bits from which the sharding rule takes its own secrets.
+    pub fn steering_seed(&self) -> u64 {
+        self.proof(Purpose::Steering, &[])
     }
 
     /// A 64-bit keyed hash of the parts, with their borders.
@@ -66,10 +73,7 @@ mod tests {
             of(Purpose::Branch, &[b"ab", b"c"]),
             of(Purpose::Branch, &[b"a", b"bc"])
         );
-        assert_ne!(
-            of(Purpose::Branch, &[b"ab"]),
-            of(Purpose::ToTag, &[b"ab"])
-        );
+        assert_ne!(of(Purpose::Branch, &[b"ab"]), of(Purpose::ToTag, &[b"ab"]));
         assert_ne!(
             Secret::new([8; 16]).proof(Purpose::Branch, &[b"ab"]),
             of(Purpose::Branch, &[b"ab"])

@@ -94,12 +94,14 @@ impl<'a> Uri<'a> {
 
     /// Whether both name the same resource by the rules of RFC 3261 §19.1.4.
     ///
-    /// Not transitive, as the RFC says itself. URIs of other schemes are the same when their bytes are.
+    /// Not transitive, as the RFC says itself. URIs of other schemes, and those with more than 32 parameters
+    /// or headers, are the same when their bytes are.
     pub fn equivalent(&self, other: &Uri<'_>) -> bool {
         if self.scheme != other.scheme {
             return false;
         }
-        if !matches!(self.scheme, Scheme::Sip | Scheme::Sips) {
+        let is_hierarchical = matches!(self.scheme, Scheme::Sip | Scheme::Sips);
+        if !is_hierarchical || is_overgrown(self) || is_overgrown(other) {
             return self.raw == other.raw;
         }
         same_optional(self.user, other.user)
@@ -238,25 +240,33 @@ fn same_optional(one: Option<&[u8]>, two: Option<&[u8]>) -> bool {
     }
 }
 
+/// Most parameters, and most headers, of URIs that are compared one by one: the work grows with their square.
+const MAX_COMPARED: usize = 32;
+
+/// Whether a URI is so long that only the same bytes make another one equivalent to it.
+fn is_overgrown(uri: &Uri<'_>) -> bool {
+    let count = |bytes: &[u8], separator| memchr::memchr_iter(separator, bytes).count() + 1;
+    count(uri.parameters, b';') > MAX_COMPARED || count(uri.headers, b'&') > MAX_COMPARED
+}
+
 /// Whether every parameter of `one` that counts is in `two`.
 ///
 /// RFC 3261 §19.1.4: one that is in both must match; `user`, `ttl`, `method` and `maddr` must be in both or
 /// in neither. `transport` is not in that sentence but in the examples below it.
 fn same_parameters(one: &Uri<'_>, two: &Uri<'_>) -> bool {
     const NEVER_IGNORED: [&[u8]; 5] = [b"user", b"ttl", b"method", b"maddr", b"transport"];
-    parameters(one.parameters)
-        .map_while(Result::ok)
-        .all(|parameter| {
-            let twin = parameters(two.parameters)
-                .map_while(Result::ok)
-                .find(|other| same_ignoring_case(parameter.name, other.name));
-            match twin {
-                Some(twin) => same_value(parameter, twin),
-                None => !NEVER_IGNORED
-                    .iter()
-                    .any(|name| same_ignoring_case(parameter.name, name)),
-            }
-        })
+    let sound = |raw| parameters(raw).map_while(Result::ok);
+    sound(one.parameters).all(|parameter| {
+        let mut twins = sound(two.parameters)
+            .filter(|other| same_ignoring_case(parameter.name, other.name))
+            .peekable();
+        match twins.peek() {
+            Some(_) => twins.any(|twin| same_value(parameter, twin)),
+            None => !NEVER_IGNORED
+                .iter()
+                .any(|name| same_ignoring_case(parameter.name, name)),
+        }
+    })
 }
 
 fn same_value(one: Parameter<'_>, two: Parameter<'_>) -> bool {
@@ -292,4 +302,187 @@ fn same_header(one: &[u8], two: &[u8]) -> bool {
 pub(crate) fn is_plausible(bytes: &[u8]) -> bool {
     split_scheme(bytes).is_some_and(|(_, rest)| !rest.is_empty())
         && bytes.iter().all(|byte| is_uri_byte(*byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn uri(text: &str) -> Uri<'_> {
+        Uri::parse(text.as_bytes()).unwrap_or_else(|fault| panic!("{text}: {fault:?}"))
+    }
+
+    fn assert_equivalent(expected: bool, pairs: &[(&str, &str)]) {
+        for (one, two) in pairs {
+            assert_eq!(uri(one).equivalent(&uri(two)), expected, "{one} and {two}");
+            assert_eq!(uri(two).equivalent(&uri(one)), expected, "{two} and {one}");
+        }
+    }
+
+    #[test]
+    fn rfc3261_19_1_1_all_parts() {
+        let uri = uri("SIPS:alice:secret@Example.com:5061;transport=tcp;lr?subject=project%20x");
+        assert_eq!(uri.scheme, Scheme::Sips);
+        assert_eq!(uri.user, Some(&b"alice"[..]));
+        assert_eq!(uri.password, Some(&b"secret"[..]));
+        assert_eq!(uri.host, Host::Name(b"example.com"));
+        assert_eq!(uri.host_raw, b"Example.com");
+        assert_eq!(uri.port, Some(5061));
+        assert_eq!(uri.parameters, b"transport=tcp;lr");
+        assert_eq!(uri.headers, b"subject=project%20x");
+        assert_eq!(uri.transport(), Some(&b"tcp"[..]));
+        assert!(uri.is_loose_router());
+    }
+
+    #[test]
+    fn rfc3261_19_1_1_only_a_host_is_needed() {
+        let uri = uri("sip:192.0.2.1");
+        assert_eq!((uri.user, uri.password, uri.port), (None, None, None));
+        assert_eq!((uri.parameters, uri.headers), (&b""[..], &b""[..]));
+        assert!(!uri.is_loose_router());
+    }
+
+    #[test]
+    fn rfc3966_a_telephone_number() {
+        let uri = uri("tel:+4930123456;phone-context=example.com");
+        assert_eq!(uri.scheme, Scheme::Tel);
+        assert_eq!(uri.user, Some(&b"+4930123456"[..]));
+        assert_eq!(
+            uri.parameter("phone-context"),
+            Some(Some(&b"example.com"[..]))
+        );
+    }
+
+    #[test]
+    fn rfc3261_25_1_other_schemes_are_opaque() {
+        assert_eq!(uri("soap.beep://192.0.2.103:3002").scheme, Scheme::Other);
+        assert_eq!(uri("name:John_Smith").scheme, Scheme::Other);
+    }
+
+    #[test]
+    fn what_is_no_uri() {
+        for bad in [
+            "",
+            "sip:",
+            "sip",
+            "alan@example.com",
+            "1sip:a@b",
+            "<sip:user@example.com>",
+            "sip:@example.com",
+            "sip:user@",
+            "sip:user@example.com; lr",
+            " sip:user@example.com",
+            "sip:user@example.com:",
+            "sip:user@example.com:65536",
+            "sip:user@example.com:5060x",
+            "sip:2001:db8::10",
+            "sip:user@[2001:db8::10",
+            "sip:us%4er%zz@example.com",
+            "sip:us%4@example.com",
+            "sip:a@b@c",
+            "sip:user@example.com\r\nX: y",
+            "sip:\"user\"@example.com",
+        ] {
+            assert_eq!(
+                Uri::parse(bad.as_bytes()).err(),
+                Some(Fault::BadUri),
+                "{bad}"
+            );
+        }
+    }
+
+    #[test]
+    fn rfc3261_19_1_4_equivalent_uris() {
+        assert_equivalent(
+            true,
+            &[
+                (
+                    "sip:%61lice@atlanta.com;transport=TCP",
+                    "sip:alice@AtLanTa.CoM;Transport=tcp",
+                ),
+                ("sip:carol@chicago.com", "sip:carol@chicago.com;newparam=5"),
+                ("sip:carol@chicago.com", "sip:carol@chicago.com;security=on"),
+                (
+                    "sip:carol@chicago.com;newparam=5",
+                    "sip:carol@chicago.com;security=on",
+                ),
+                (
+                    "sip:biloxi.com;transport=tcp;method=REGISTER?to=sip:bob%40biloxi.com",
+                    "sip:biloxi.com;method=REGISTER;transport=tcp?to=sip:bob%40biloxi.com",
+                ),
+                (
+                    "sip:alice@atlanta.com?subject=project%20x&priority=urgent",
+                    "sip:alice@atlanta.com?priority=urgent&subject=project%20x",
+                ),
+                ("sip:a@[2001:db8::1]", "sip:a@[2001:DB8:0::1]"),
+            ],
+        );
+    }
+
+    #[test]
+    fn rfc3261_19_1_4_uris_that_are_not_equivalent() {
+        assert_equivalent(
+            false,
+            &[
+                (
+                    "SIP:ALICE@AtLanTa.CoM;Transport=udp",
+                    "sip:alice@AtLanTa.CoM;Transport=UDP",
+                ),
+                ("sip:bob@biloxi.com", "sip:bob@biloxi.com:5060"),
+                ("sip:bob@biloxi.com", "sip:bob@biloxi.com;transport=udp"),
+                (
+                    "sip:bob@biloxi.com",
+                    "sip:bob@biloxi.com:6000;transport=tcp",
+                ),
+                (
+                    "sip:carol@chicago.com",
+                    "sip:carol@chicago.com?Subject=next%20meeting",
+                ),
+                ("sip:bob@phone21.boxesbybob.com", "sip:bob@192.0.2.4"),
+                (
+                    "sip:carol@chicago.com;security=on",
+                    "sip:carol@chicago.com;security=off",
+                ),
+                ("sip:a@b", "sips:a@b"),
+                ("sip:a@b", "sip:a:password@b"),
+                ("sip:b", "sip:a@b"),
+                ("sip:a@b;user=phone", "sip:a@b"),
+                ("sip:a@b;maddr=192.0.2.1", "sip:a@b"),
+                ("sip:a%3Bb@c", "sip:a;b@c"),
+            ],
+        );
+    }
+
+    #[test]
+    fn overgrown_uris_are_compared_by_their_bytes() {
+        let ascending: String = (0..33).map(|number| format!(";p{number}=x")).collect();
+        let descending: String = (0..33)
+            .rev()
+            .map(|number| format!(";p{number}=x"))
+            .collect();
+        let (one, two) = (
+            format!("sip:a@b{ascending}"),
+            format!("sip:a@b{descending}"),
+        );
+        assert_equivalent(true, &[(&one, &one)]);
+        assert_equivalent(false, &[(&one, &two)]);
+    }
+
+    #[test]
+    fn rfc3261_10_3_step_5_the_address_of_record() {
+        let aors: [(&str, &[u8]); 6] = [
+            (
+                "sips:Al%69ce:pw@Example.COM:5061;transport=tcp?x=y",
+                b"Alice@example.com",
+            ),
+            ("sip:Example.com", b"example.com"),
+            ("sip:%00@example.com", b"\0@example.com"),
+            ("sip:a%2541@example.com", b"a%41@example.com"),
+            ("sip:a@[2001:DB8:0::1]:5060", b"a@[2001:db8::1]"),
+            ("tel:+4930123456", b"tel:+4930123456"),
+        ];
+        for (text, aor) in aors {
+            assert_eq!(uri(text).aor(), aor, "{text}");
+        }
+    }
 }

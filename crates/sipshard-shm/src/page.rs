@@ -104,7 +104,7 @@ pub struct PageFields {
     supervisor_reserve: [Field; 2],
     /// Writer: the worker, Relaxed, because nobody concludes anything from one about another. They
     /// only grow, over all generations of a shard: a successor goes on where the dead one stopped,
-    /// and at most the one addition that it was killed in is lost.
+    /// and no addition is ever half done.
     counters: [AtomicU64; COUNTERS],
     reserve: [Field; PAGE_WORDS - 16 - COUNTERS],
 }
@@ -112,12 +112,11 @@ pub struct PageFields {
 const _: () = assert!(size_of::<PageFields>() == PAGE_WORDS * 8);
 
 impl PageFields {
-    /// Adds `n` to a counter. For the worker only: it is a load and a store, which two writers
-    /// would lose additions in. An `index` of [`COUNTERS`] or more is ignored.
+    /// Adds `n` to a counter. While a predecessor drains, it and its successor both add. An `index`
+    /// of [`COUNTERS`] or more is ignored.
     pub fn add(&self, index: usize, n: u64) {
         if let Some(counter) = self.counters.get(index) {
-            let value = counter.load(Ordering::Relaxed).wrapping_add(n);
-            counter.store(value, Ordering::Relaxed);
+            counter.fetch_add(n, Ordering::Relaxed);
         }
     }
 

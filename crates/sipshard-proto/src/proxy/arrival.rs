@@ -2,7 +2,7 @@
 
 use super::settings::{literal_address, write_decimal, Settings};
 use crate::outbox::Path;
-use crate::parameter::Parameters;
+use crate::parameter::parameters;
 use crate::via::{Rport, Via};
 use std::net::{IpAddr, SocketAddr};
 
@@ -37,15 +37,22 @@ impl Arrival {
             out.extend_from_slice(via.raw);
             return;
         }
-        let head_end = via.raw.iter().position(|&byte| byte == b';').unwrap_or(via.raw.len());
-        out.extend_from_slice(via.raw[..head_end].trim_ascii_end());
-        for (name, value) in Parameters::new(&via.raw[(head_end + 1).min(via.raw.len())..]) {
+        let parameters_start = via.raw.len() - via.parameters.len();
+        let sent_by = via.raw[..parameters_start].trim_ascii_end();
+        out.extend_from_slice(
+            sent_by
+                .strip_suffix(b";")
+                .unwrap_or(sent_by)
+                .trim_ascii_end(),
+        );
+        for parameter in parameters(via.parameters).flatten() {
+            let name = parameter.name;
             if name.eq_ignore_ascii_case(b"received") || name.eq_ignore_ascii_case(b"rport") {
                 continue;
             }
             out.push(b';');
             out.extend_from_slice(name);
-            if let Some(value) = value {
+            if let Some(value) = parameter.value {
                 out.push(b'=');
                 out.extend_from_slice(value);
             }

@@ -2,7 +2,7 @@
 
 use super::request_copy::RequestCopy;
 use super::resolver::Lookup;
-use super::response_context::{BranchState, FinalResponse, Target};
+use super::response_context::{BranchState, FinalResponse};
 use super::route::Routed;
 use super::settings::literal_address;
 use super::{ClientUse, Proxy};
@@ -59,7 +59,10 @@ impl Proxy {
         let Ok(uri) = Uri::parse(next_hop) else {
             return NextHop::Unreachable;
         };
-        if uri.transport().is_some_and(|transport| !transport.eq_ignore_ascii_case(b"udp")) {
+        if uri
+            .transport()
+            .is_some_and(|transport| !transport.eq_ignore_ascii_case(b"udp"))
+        {
             return NextHop::Unreachable;
         }
         let port = uri.port.unwrap_or(5060);
@@ -71,7 +74,10 @@ impl Proxy {
                 Lookup::Known(addresses) => {
                     // The first whose family we speak; trying the others in turn is RFC 3263 §4.3.
                     let speaks = |address: &&std::net::IpAddr| {
-                        self.settings.listeners.iter().any(|own| own.is_v6 == address.is_ipv6())
+                        self.settings
+                            .listeners
+                            .iter()
+                            .any(|own| own.is_v6 == address.is_ipv6())
                     };
                     match addresses.iter().find(speaks) {
                         Some(address) => *address,
@@ -81,7 +87,9 @@ impl Proxy {
             },
             _ => return NextHop::Unreachable,
         };
-        let path = self.settings.path_to(SocketAddr::new(address, port), listener);
+        let path = self
+            .settings
+            .path_to(SocketAddr::new(address, port), listener);
         path.map_or(NextHop::Unreachable, NextHop::Reachable)
     }
 
@@ -119,7 +127,9 @@ impl Proxy {
             copy.write(settings, out);
         };
         let driver = (now, &mut self.outbox);
-        let client = self.transactions.open_client(driver, is_invite, path, client_use, write);
+        let client = self
+            .transactions
+            .open_client(driver, is_invite, path, client_use, write);
         drop(request);
         if let Some(server) = self.transactions.server_mut(id) {
             server.user.request = bytes;
@@ -131,13 +141,19 @@ impl Proxy {
     }
 
     /// Timer C (§16.6 step 11), or the policy's own, shorter limit.
-    pub(super) fn start_ring_timer(&mut self, now: Timestamp, client: Handle, ring_timeout_ms: Option<u64>) {
+    pub(super) fn start_ring_timer(
+        &mut self,
+        now: Timestamp,
+        client: Handle,
+        ring_timeout_ms: Option<u64>,
+    ) {
         let c_ms = u64::from(self.transactions.values().c_ms);
         let (timer, interval_ms) = match ring_timeout_ms {
             Some(ring_ms) if ring_ms < c_ms => (Timer::Ring, ring_ms),
             _ => (Timer::C, c_ms),
         };
-        self.transactions.start_client_timer(now, client, timer, interval_ms);
+        self.transactions
+            .start_client_timer(now, client, timer, interval_ms);
     }
 
     /// Notes how a branch ended. The caller then looks whether that was the last one.
@@ -149,12 +165,22 @@ impl Proxy {
         if let Some(branch) = context.branches.get_mut(index) {
             branch.state = BranchState::Ended;
             let has_timed_out = branch.has_timed_out;
-            context.offer(if has_timed_out { own_final(408) } else { response });
+            context.offer(if has_timed_out {
+                own_final(408)
+            } else {
+                response
+            });
         }
     }
 
     /// A name was looked up; no addresses mean that it does not exist.
-    pub fn handle_resolved(&mut self, now: Timestamp, name: &str, addresses: Vec<std::net::IpAddr>, ttl_s: u32) {
+    pub fn handle_resolved(
+        &mut self,
+        now: Timestamp,
+        name: &str,
+        addresses: Vec<std::net::IpAddr>,
+        ttl_s: u32,
+    ) {
         self.resolver.answer(now, name.as_bytes(), addresses, ttl_s);
         self.resume_branches(now);
         self.resume_acks(now);
@@ -162,7 +188,10 @@ impl Proxy {
 
     fn resume_branches(&mut self, now: Timestamp) {
         for id in std::mem::take(&mut self.resolving) {
-            let count = self.transactions.server(id).map_or(0, |server| server.user.branches.len());
+            let count = self
+                .transactions
+                .server(id)
+                .map_or(0, |server| server.user.branches.len());
             for index in 0..count {
                 self.start_branch(now, id, index);
             }

@@ -16,7 +16,13 @@ impl Proxy {
     ///
     /// §16.10 lets a proxy without a response context forward a CANCEL statelessly, for an INVITE that it may have forwarded
     /// statelessly before. We never do that with an INVITE, so what we do not know gets 481.
-    pub(super) fn cancel(&mut self, now: Timestamp, arrival: Arrival, request: &Message<'_>, key: TransactionKey) {
+    pub(super) fn cancel(
+        &mut self,
+        now: Timestamp,
+        arrival: Arrival,
+        request: &Message<'_>,
+        key: TransactionKey,
+    ) {
         let invite_key = TransactionKey::of_cancelled(&self.settings.secret, request);
         let Some(invite) = self.transactions.find_server(invite_key) else {
             return self.answer_statelessly(arrival, request, OwnResponse::of(481));
@@ -58,16 +64,23 @@ impl Proxy {
         };
         let arrival = server.user.arrival;
         let request = Message::parse(&server.user.request).map(Message::into_owned);
-        self.respond(now, id, response);
+        self.answer(now, id, response);
         if let Ok(request) = request {
-            let question = Question { id, arrival, request };
+            let question = Question {
+                id,
+                arrival,
+                request,
+            };
             self.events.push_back(Event::RequestCancelled(question));
         }
     }
 
     /// Cancels every branch that has not ended.
     pub(super) fn cancel_branches(&mut self, now: Timestamp, id: Handle) {
-        let count = self.transactions.server(id).map_or(0, |server| server.user.branches.len());
+        let count = self
+            .transactions
+            .server(id)
+            .map_or(0, |server| server.user.branches.len());
         for index in 0..count {
             self.cancel_branch(now, id, index);
         }
@@ -116,7 +129,9 @@ impl Proxy {
         }
         let driver = (now, &mut self.outbox);
         let write = |_, out: &mut Vec<u8>| out.extend_from_slice(&bytes);
-        let cancel = self.transactions.open_client(driver, false, path, ClientUse::Cancel, write);
+        let cancel = self
+            .transactions
+            .open_client(driver, false, path, ClientUse::Cancel, write);
         if let Some(transaction) = self.transactions.client_mut(client) {
             transaction.cancel = Some(cancel);
         }

@@ -25,6 +25,33 @@ pub enum DecisionError {
     NoTargets,
     /// A target or route is no SIP URI; its index.
     BadTarget(usize),
+    /// A status that no response of a policy has.
+    BadStatus(u16),
+    /// A reason phrase of more than one line.
+    BadReason,
+    /// A header whose name is no token or whose value is more than one line; its index.
+    BadHeader(usize),
+}
+
+impl std::fmt::Display for DecisionError {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::NoTargets => write!(formatter, "there is no target to forward to"),
+            Self::BadTarget(index) => {
+                write!(formatter, "target {index} or its route set is no SIP URI")
+            }
+            Self::BadStatus(status) => {
+                write!(formatter, "{status} is no status between 101 and 699")
+            }
+            Self::BadReason => write!(formatter, "the reason phrase has a line break"),
+            Self::BadHeader(index) => {
+                write!(
+                    formatter,
+                    "header {index} has a name that is no token or a value with a line break"
+                )
+            }
+        }
+    }
 }
 
 impl Proxy {
@@ -33,7 +60,12 @@ impl Proxy {
     ///
     /// # Errors
     /// [`DecisionError`] when the plan itself is unusable; the request then still waits for a decision.
-    pub fn forward(&mut self, now: Timestamp, id: Handle, mut plan: Plan) -> Result<bool, DecisionError> {
+    pub fn forward(
+        &mut self,
+        now: Timestamp,
+        id: Handle,
+        mut plan: Plan,
+    ) -> Result<bool, DecisionError> {
         check_plan(&plan)?;
         plan.targets.iter_mut().for_each(strip_uri_headers);
         let Some(server) = self.transactions.server(id) else {
@@ -45,7 +77,7 @@ impl Proxy {
         let is_invite = server.state.is_invite();
         let is_first = server.user.phase == Phase::Deciding;
         if self.has_no_hops_left(id) {
-            return Ok(self.respond(now, id, OwnResponse::of(483)));
+            return Ok(self.answer(now, id, OwnResponse::of(483)));
         }
         self.transactions.stop_server_timer(id);
         if is_invite && is_first {
@@ -59,7 +91,20 @@ impl Proxy {
     }
 
     /// Answers a request ourselves. False when the answer comes too late.
-    pub fn respond(&mut self, now: Timestamp, id: Handle, response: OwnResponse<'_>) -> bool {
+    ///
+    /// # Errors
+    /// [`DecisionError`] when the response cannot be put on the wire; the request then still waits for a decision.
+    pub fn respond(
+        &mut self,
+        now: Timestamp,
+        id: Handle,
+        response: OwnResponse<'_>,
+    ) -> Result<bool, DecisionError> {
+        response.check()?;
+        Ok(self.answer(now, id, response))
+    }
+
+    pub(super) fn answer(&mut self, now: Timestamp, id: Handle, response: OwnResponse<'_>) -> bool {
         let Some(server) = self.transactions.server(id) else {
             return false;
         };
@@ -93,7 +138,13 @@ impl Proxy {
     }
 
     /// Puts the targets into the context and starts the first group.
-    pub(super) fn start_forwarding(&mut self, now: Timestamp, id: Handle, targets: Vec<Target>, options: ForwardOptions) {
+    pub(super) fn start_forwarding(
+        &mut self,
+        now: Timestamp,
+        id: Handle,
+        targets: Vec<Target>,
+        options: ForwardOptions,
+    ) {
         let Some(server) = self.transactions.server_mut(id) else {
             return;
         };
@@ -132,7 +183,12 @@ impl Proxy {
     }
 
     /// Sends a response of ours in a transaction.
-    pub(super) fn send_own(&mut self, now: Timestamp, id: Handle, response: OwnResponse<'_>) -> bool {
+    pub(super) fn send_own(
+        &mut self,
+        now: Timestamp,
+        id: Handle,
+        response: OwnResponse<'_>,
+    ) -> bool {
         let Some(server) = self.transactions.server(id) else {
             return false;
         };
@@ -144,7 +200,9 @@ impl Proxy {
         response.write(&self.settings.secret, &request, arrival, &mut bytes);
         let driver = (now, &mut self.outbox);
         self.transactions
-            .respond(driver, id, response.status, |out| out.extend_from_slice(&bytes))
+            .respond(driver, id, response.status, |out| {
+                out.extend_from_slice(&bytes)
+            })
     }
 
     /// Nothing more will be said to this request.
@@ -167,7 +225,8 @@ impl Proxy {
 
     /// Waits for a name or a policy, but not for ever.
     pub(super) fn start_decision_timer(&mut self, now: Timestamp, id: Handle) {
-        self.transactions.start_server_timer(now, id, Timer::Decision);
+        self.transactions
+            .start_server_timer(now, id, Timer::Decision);
     }
 }
 
@@ -175,9 +234,13 @@ fn check_plan(plan: &Plan) -> Result<(), DecisionError> {
     if plan.targets.is_empty() {
         return Err(DecisionError::NoTargets);
     }
-    let is_usable = |text: &[u8]| Uri::parse(text).is_ok_and(|uri| matches!(uri.scheme, Scheme::Sip | Scheme::Sips));
+    let is_usable = |text: &[u8]| {
+        Uri::parse(text).is_ok_and(|uri| matches!(uri.scheme, Scheme::Sip | Scheme::Sips))
+    };
     let is_route = |value: &[u8]| super::route::uri_of(value).is_some_and(is_usable);
-    let is_good = |target: &Target| is_usable(&target.uri) && target.routes.iter().all(|route| is_route(route));
+    let is_good = |target: &Target| {
+        is_usable(&target.uri) && target.routes.iter().all(|route| is_route(route))
+    };
     match plan.targets.iter().position(|target| !is_good(target)) {
         Some(index) => Err(DecisionError::BadTarget(index)),
         None => Ok(()),

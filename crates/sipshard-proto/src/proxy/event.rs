@@ -10,7 +10,7 @@ pub enum Event {
     RequestReceived(Question),
     /// Every branch failed and the policy asked to be consulted. [`super::Proxy::pass_on`] sends the best response,
     /// [`super::Proxy::forward`] tries other targets.
-    BranchesFailed(Question, Message<'static>),
+    BranchesFailed(Question, Box<Message<'static>>),
     /// The caller gave up, or the policy took too long; a decision would come too late.
     RequestCancelled(Question),
 }

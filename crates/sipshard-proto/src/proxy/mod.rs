@@ -29,9 +29,6 @@ mod settings;
 mod timeout;
 mod validation;
 
-#[cfg(test)]
-mod tests;
-
 pub use arrival::Arrival;
 pub use decision::{DecisionError, Plan};
 pub use event::{Event, Question};
@@ -145,6 +142,11 @@ impl Proxy {
     /// From now on new work gets 503; what runs, and requests inside dialogs, go on.
     pub fn stop_accepting(&mut self, retry_after_s: u32) {
         self.admission = Admission::Stopping { retry_after_s };
+    }
+
+    /// True once [`Proxy::stop_accepting`] was called.
+    pub fn is_stopping(&self) -> bool {
+        self.admission != Admission::Open
     }
 
     /// Names that the driver is to resolve.

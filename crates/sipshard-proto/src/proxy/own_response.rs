@@ -1,6 +1,7 @@
 //! Responses that we make ourselves (RFC 3261 §8.2.6).
 
 use super::arrival::Arrival;
+use super::decision::DecisionError;
 use super::request_copy::write_stamped_via;
 use super::settings::write_decimal;
 use crate::header::HeaderName;
@@ -15,9 +16,9 @@ pub struct OwnResponse<'a> {
     /// Status code.
     pub status: u16,
     /// Reason phrase; the usual one when `None`.
-    pub reason: Option<&'a str>,
+    pub reason: Option<&'a [u8]>,
     /// Header fields beside those that a response must copy.
-    pub headers: &'a [(&'a str, &'a str)],
+    pub headers: &'a [(&'a [u8], &'a [u8])],
     /// Body, as its headers describe it.
     pub body: &'a [u8],
 }
@@ -33,18 +34,43 @@ impl OwnResponse<'_> {
         }
     }
 
+    /// Whether it can be put on the wire: a line break in a header or reason would let its author write a message of
+    /// his own.
+    ///
+    /// # Errors
+    /// [`DecisionError::BadStatus`], [`DecisionError::BadHeader`] with the header's index.
+    pub fn check(&self) -> Result<(), DecisionError> {
+        if !(101..700).contains(&self.status) {
+            return Err(DecisionError::BadStatus(self.status));
+        }
+        if self.reason.is_some_and(|reason| !is_one_line(reason)) {
+            return Err(DecisionError::BadReason);
+        }
+        let is_good = |(name, value): &(&[u8], &[u8])| is_token(name) && is_one_line(value);
+        match self.headers.iter().position(|header| !is_good(header)) {
+            Some(index) => Err(DecisionError::BadHeader(index)),
+            None => Ok(()),
+        }
+    }
+
     /// Appends the response to `request`. The To tag is derived from the request, so that a request that comes twice
     /// gets the same answer without being remembered (§8.2.7).
-    pub fn write(&self, secret: &Secret, request: &Message<'_>, arrival: Arrival, out: &mut Vec<u8>) {
+    pub fn write(
+        &self,
+        secret: &Secret,
+        request: &Message<'_>,
+        arrival: Arrival,
+        out: &mut Vec<u8>,
+    ) {
         out.extend_from_slice(b"SIP/2.0 ");
         write_decimal(out, u32::from(self.status));
         out.push(b' ');
-        let reason = self.reason.unwrap_or_else(|| reason_phrase(self.status));
-        out.extend_from_slice(reason.as_bytes());
+        let usual = || reason_phrase(self.status).as_bytes();
+        out.extend_from_slice(self.reason.unwrap_or_else(usual));
         out.extend_from_slice(b"\r\n");
         self.write_copied_fields(secret, request, arrival, out);
         for (name, value) in self.headers {
-            write_field(name.as_bytes(), value.as_bytes(), out);
+            write_field(name, value, out);
         }
         out.extend_from_slice(b"Content-Length: ");
         write_decimal(out, self.body.len() as u32);
@@ -52,7 +78,13 @@ impl OwnResponse<'_> {
         out.extend_from_slice(self.body);
     }
 
-    fn write_copied_fields(&self, secret: &Secret, request: &Message<'_>, arrival: Arrival, out: &mut Vec<u8>) {
+    fn write_copied_fields(
+        &self,
+        secret: &Secret,
+        request: &Message<'_>,
+        arrival: Arrival,
+        out: &mut Vec<u8>,
+    ) {
         let mut is_topmost_via = true;
         for field in request.headers() {
             let value = request.text(field.value);
@@ -84,6 +116,16 @@ impl OwnResponse<'_> {
     }
 }
 
+fn is_one_line(text: &[u8]) -> bool {
+    !text.iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0))
+}
+
+/// RFC 3261 §25.1, token.
+fn is_token(text: &[u8]) -> bool {
+    let is_token_byte = |byte: &u8| byte.is_ascii_alphanumeric() || b"-.!%*_+`'~".contains(byte);
+    !text.is_empty() && text.iter().all(is_token_byte)
+}
+
 fn write_field(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(name);
     out.extend_from_slice(b": ");
@@ -94,7 +136,10 @@ fn write_field(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
 /// Appends a response as it goes upstream: without the topmost Via, which was ours (§16.7 step 3).
 pub fn write_without_own_via(response: &Message<'_>, out: &mut Vec<u8>) {
     let bytes = response.bytes();
-    let own = response.headers().iter().find(|field| field.name == HeaderName::Via);
+    let own = response
+        .headers()
+        .iter()
+        .find(|field| field.name == HeaderName::Via);
     let Some(own) = own else {
         out.extend_from_slice(bytes);
         return;
@@ -118,7 +163,10 @@ pub fn write_sibling(invite: &Message<'_>, method: &[u8], to: &[u8], out: &mut V
     out.extend_from_slice(invite.via().raw);
     out.extend_from_slice(b"\r\n");
     for field in invite.headers() {
-        if matches!(field.name, HeaderName::Route | HeaderName::From | HeaderName::CallId) {
+        if matches!(
+            field.name,
+            HeaderName::Route | HeaderName::From | HeaderName::CallId
+        ) {
             out.extend_from_slice(invite.text(field.whole));
         }
     }

@@ -9,7 +9,7 @@ use super::{Arrival, OwnResponse, Proxy};
 use crate::count::Count;
 use crate::fault::Fault;
 use crate::malformed;
-use crate::message::Message;
+use crate::message::{split_list, Message};
 use crate::method::Method;
 use crate::slots::Handle;
 use crate::timestamp::Timestamp;
@@ -18,6 +18,8 @@ use crate::transaction::invite_server;
 use crate::transaction::key::TransactionKey;
 use crate::transaction::server::{ServerEvent, ServerState};
 use crate::transaction::timer::Timer;
+use crate::via::Via;
+use std::net::SocketAddr;
 
 impl Proxy {
     /// A datagram that did not parse: a request is answered if its Via allows that, all else is dropped.
@@ -31,14 +33,10 @@ impl Proxy {
         if malformed::refuse(datagram, fault, &mut answer).is_none() {
             return;
         }
-        // The answer carries the request's topmost Via; what its Via says of the port is kept, the address is the
-        // source's, so that nobody can aim our answers at a third party's address.
-        let Some(port) = malformed::reply_port(datagram, arrival.source.port()) else {
-            return;
-        };
-        let mut destination = arrival.source;
-        destination.set_port(port);
-        if let Some(path) = self.settings.path_to(destination, arrival.listener) {
+        if let Some(path) = self
+            .settings
+            .path_to(reply_destination(arrival, &answer), arrival.listener)
+        {
             self.outbox.push(path, |out| out.extend_from_slice(&answer));
         }
     }
@@ -61,14 +59,20 @@ impl Proxy {
             .is_some_and(|branch| self.transactions.client(branch.handle).is_some())
     }
 
-    pub(super) fn handle_request(&mut self, now: Timestamp, arrival: Arrival, request: &Message<'_>) {
+    pub(super) fn handle_request(
+        &mut self,
+        now: Timestamp,
+        arrival: Arrival,
+        request: &Message<'_>,
+    ) {
         self.counts.add(Count::Requests);
         let key = TransactionKey::of(&self.settings.secret, request);
         let server = self.transactions.find_server(key);
         match (request.method(), server) {
             (Method::Ack, Some(server)) if !self.is_accepted(server) => {
                 let driver = (now, &mut self.outbox);
-                self.transactions.handle_request(driver, server, ServerEvent::Ack);
+                self.transactions
+                    .handle_request(driver, server, ServerEvent::Ack);
             }
             (Method::Ack, _) => self.acknowledge(now, arrival, request),
             (_, Some(server)) => {
@@ -85,10 +89,18 @@ impl Proxy {
     /// After a 2xx an ACK is the caller's own request, whatever its branch says (RFC 6026 §7.1).
     fn is_accepted(&self, server: Handle) -> bool {
         let accepted = ServerState::Invite(invite_server::State::Accepted);
-        self.transactions.server(server).is_some_and(|server| server.state == accepted)
+        self.transactions
+            .server(server)
+            .is_some_and(|server| server.state == accepted)
     }
 
-    fn handle_new_request(&mut self, now: Timestamp, arrival: Arrival, request: &Message<'_>, key: TransactionKey) {
+    fn handle_new_request(
+        &mut self,
+        now: Timestamp,
+        arrival: Arrival,
+        request: &Message<'_>,
+        key: TransactionKey,
+    ) {
         let plan = RoutePlan::of(&self.settings, request);
         let is_in_dialog = plan.is_proven && request.to_tag().is_some();
         if let Err(refusal) = self.validate(request, is_in_dialog) {
@@ -117,7 +129,13 @@ impl Proxy {
         }));
     }
 
-    fn open(&mut self, arrival: Arrival, request: &Message<'_>, key: TransactionKey, plan: RoutePlan) -> Handle {
+    fn open(
+        &mut self,
+        arrival: Arrival,
+        request: &Message<'_>,
+        key: TransactionKey,
+        plan: RoutePlan,
+    ) -> Handle {
         self.unfinished += 1;
         let is_invite = request.method() == Method::Invite;
         let context = ResponseContext::new(request.bytes().into(), arrival, plan);
@@ -126,7 +144,13 @@ impl Proxy {
     }
 
     /// A request inside a dialog that carries our Record-Route goes where its route set says, without the policy.
-    fn follow_route_set(&mut self, now: Timestamp, server: Handle, request: &Message<'_>, plan: &RoutePlan) {
+    fn follow_route_set(
+        &mut self,
+        now: Timestamp,
+        server: Handle,
+        request: &Message<'_>,
+        plan: &RoutePlan,
+    ) {
         let target = Target {
             uri: plan.request_uri(request).into(),
             q_milli: 1_000,
@@ -140,10 +164,29 @@ impl Proxy {
         refusal.answer(|response| self.answer_statelessly(arrival, request, response));
     }
 
-    pub(super) fn answer_statelessly(&mut self, arrival: Arrival, request: &Message<'_>, response: OwnResponse<'_>) {
+    pub(super) fn answer_statelessly(
+        &mut self,
+        arrival: Arrival,
+        request: &Message<'_>,
+        response: OwnResponse<'_>,
+    ) {
         let path = arrival.reply_path(&request.via());
         let secret = &self.settings.secret;
         self.outbox
             .push(path, |out| response.write(secret, request, arrival, out));
+    }
+}
+
+/// Where the answer to a malformed request goes: by its topmost Via as far as that can be read (§18.2.2), but never to
+/// another address than the source's, so that nobody can aim our answers at a third party.
+fn reply_destination(arrival: Arrival, answer: &[u8]) -> SocketAddr {
+    let line = answer
+        .split(|&byte| byte == b'\n')
+        .nth(1)
+        .unwrap_or_default();
+    let value = line.strip_prefix(b"Via: ").unwrap_or_default();
+    match split_list(value).next().map(Via::parse) {
+        Some(Ok(via)) => arrival.reply_path(&via).destination,
+        _ => arrival.source,
     }
 }

@@ -111,7 +111,12 @@ impl RequestCopy<'_> {
 }
 
 /// Appends the field that holds the topmost Via, stamped, and whatever other values the field has.
-pub fn write_stamped_via(arrival: Arrival, via: &crate::via::Via<'_>, value: &[u8], out: &mut Vec<u8>) {
+pub fn write_stamped_via(
+    arrival: Arrival,
+    via: &crate::via::Via<'_>,
+    value: &[u8],
+    out: &mut Vec<u8>,
+) {
     out.extend_from_slice(b"Via: ");
     arrival.write_via(via, out);
     // The topmost value starts the field; what follows it begins with a comma.

@@ -104,8 +104,14 @@ mod tests {
         assert_eq!(resolver.take_questions(), ["pbx.example"]);
         let address = [IpAddr::from([192, 0, 2, 1])];
         resolver.answer(at(2), b"pbx.example", address.to_vec(), 60);
-        assert_eq!(resolver.look_up(at(3), b"pbx.example"), Lookup::Known(&address));
-        assert_eq!(resolver.look_up(at(60_002), b"pbx.example"), Lookup::Pending);
+        assert_eq!(
+            resolver.look_up(at(3), b"pbx.example"),
+            Lookup::Known(&address)
+        );
+        assert_eq!(
+            resolver.look_up(at(60_002), b"pbx.example"),
+            Lookup::Pending
+        );
         assert_eq!(resolver.take_questions().len(), 1);
     }
 
@@ -116,6 +122,9 @@ mod tests {
             resolver.look_up(at(0), format!("host{number}").as_bytes());
         }
         assert_eq!(resolver.look_up(at(0), b"one-more"), Lookup::Full);
-        assert_eq!(resolver.look_up(at(QUESTION_LIFE_MS), b"one-more"), Lookup::Pending);
+        assert_eq!(
+            resolver.look_up(at(QUESTION_LIFE_MS), b"one-more"),
+            Lookup::Pending
+        );
     }
 }

@@ -19,7 +19,12 @@ use crate::transaction::{Side, Told};
 use crate::via::Via;
 
 impl Proxy {
-    pub(super) fn handle_response(&mut self, now: Timestamp, arrival: Arrival, response: &Message<'_>) {
+    pub(super) fn handle_response(
+        &mut self,
+        now: Timestamp,
+        arrival: Arrival,
+        response: &Message<'_>,
+    ) {
         self.counts.add(Count::Responses);
         let secret = &self.settings.secret;
         let own = response
@@ -37,9 +42,9 @@ impl Proxy {
         };
         let acknowledge = |invite: &[u8]| write_ack(invite, response);
         let driver = (now, &mut self.outbox);
-        let told = self
-            .transactions
-            .handle_response(driver, client, response.status(), acknowledge);
+        let told =
+            self.transactions
+                .handle_response(driver, client, response.status(), acknowledge);
         if told == Some(Told::Response) {
             self.hear_response(now, client, response);
         }
@@ -72,7 +77,13 @@ impl Proxy {
         }
     }
 
-    fn hear_provisional(&mut self, now: Timestamp, client: Handle, (id, index): (Handle, usize), response: &Message<'_>) {
+    fn hear_provisional(
+        &mut self,
+        now: Timestamp,
+        client: Handle,
+        (id, index): (Handle, usize),
+        response: &Message<'_>,
+    ) {
         let Some(server) = self.transactions.server_mut(id) else {
             return;
         };
@@ -94,15 +105,22 @@ impl Proxy {
         }
         let driver = (now, &mut self.outbox);
         self.transactions
-            .respond(driver, id, response.status(), |out| write_without_own_via(response, out));
+            .respond(driver, id, response.status(), |out| {
+                write_without_own_via(response, out)
+            });
     }
 
-    fn hear_success(&mut self, now: Timestamp, (id, index): (Handle, usize), response: &Message<'_>) {
+    fn hear_success(
+        &mut self,
+        now: Timestamp,
+        (id, index): (Handle, usize),
+        response: &Message<'_>,
+    ) {
         let driver = (now, &mut self.outbox);
         let status = response.status();
-        let has_gone = self
-            .transactions
-            .respond(driver, id, status, |out| write_without_own_via(response, out));
+        let has_gone = self.transactions.respond(driver, id, status, |out| {
+            write_without_own_via(response, out)
+        });
         let Some(server) = self.transactions.server_mut(id) else {
             return self.pass_on_upstream(response, 0);
         };
@@ -124,7 +142,12 @@ impl Proxy {
         self.finish(id);
     }
 
-    fn hear_failure(&mut self, now: Timestamp, (id, index): (Handle, usize), response: &Message<'_>) {
+    fn hear_failure(
+        &mut self,
+        now: Timestamp,
+        (id, index): (Handle, usize),
+        response: &Message<'_>,
+    ) {
         let mut bytes = Vec::with_capacity(response.bytes().len());
         write_without_own_via(response, &mut bytes);
         let status = response.status();
@@ -169,14 +192,24 @@ impl Proxy {
         };
         let mut bytes = best.bytes.into_vec();
         if bytes.is_empty() {
-            OwnResponse::of(best.status).write(&self.settings.secret, &request, arrival, &mut bytes);
+            OwnResponse::of(best.status).write(
+                &self.settings.secret,
+                &request,
+                arrival,
+                &mut bytes,
+            );
         }
         let Ok(response) = Message::parse(&bytes).map(Message::into_owned) else {
             return self.send_best(now, id);
         };
         self.start_decision_timer(now, id);
-        let question = Question { id, arrival, request };
-        self.events.push_back(Event::BranchesFailed(question, response));
+        let question = Question {
+            id,
+            arrival,
+            request,
+        };
+        self.events
+            .push_back(Event::BranchesFailed(question, Box::new(response)));
     }
 
     pub(super) fn send_best(&mut self, now: Timestamp, id: Handle) {
@@ -217,7 +250,8 @@ impl Proxy {
             return;
         };
         if let Some(path) = path_by_via(&self.settings, &via, listener) {
-            self.outbox.push(path, |out| write_without_own_via(response, out));
+            self.outbox
+                .push(path, |out| write_without_own_via(response, out));
         }
     }
 
@@ -238,7 +272,9 @@ impl Proxy {
                 }
                 self.cancel_branch(now, id, index);
             }
-            Told::Fired(_) | Told::Timeout if transaction.state.is_terminated() || transaction.state.is_pending() => {
+            Told::Fired(_) | Told::Timeout
+                if transaction.state.is_terminated() || transaction.state.is_pending() =>
+            {
                 self.counts.add(Count::BranchTimeouts);
                 self.transactions.drop_client(client);
                 self.end_branch(id, index, own_final(408));

@@ -132,7 +132,9 @@ impl ResponseContext {
 
     /// True when no branch can still answer.
     pub fn has_ended(&self) -> bool {
-        self.branches.iter().all(|branch| branch.state == BranchState::Ended)
+        self.branches
+            .iter()
+            .all(|branch| branch.state == BranchState::Ended)
     }
 
     /// Keeps `response` if it is better than what came before (§16.7 step 6).

@@ -60,7 +60,9 @@ impl RoutePlan {
 
     /// Where the request is for, after §16.4.
     pub fn request_uri<'a>(&'a self, request: &'a Message<'_>) -> &'a [u8] {
-        self.restored_uri.as_deref().unwrap_or(request.request_uri())
+        self.restored_uri
+            .as_deref()
+            .unwrap_or(request.request_uri())
     }
 }
 

@@ -1,6 +1,5 @@
 //! What the proxy core is told at its start: who we are, and how long things may take.
 
-use crate::method::Method;
 use crate::outbox::Path;
 use crate::secret::{Purpose, Secret};
 use crate::transaction::branch::{read_hex, write_hex};
@@ -52,12 +51,17 @@ impl Settings {
     pub fn is_self(&self, uri: &Uri<'_>) -> bool {
         let port = uri.port.unwrap_or(5060);
         let host = uri.host_raw;
-        let listens = |listener: &Listener| listener.port == port && listener.host.eq_ignore_ascii_case(host);
+        let listens =
+            |listener: &Listener| listener.port == port && listener.host.eq_ignore_ascii_case(host);
         if self.listeners.iter().any(listens) {
             return true;
         }
-        let is_domain = self.domains.iter().any(|domain| domain.eq_ignore_ascii_case(host));
-        is_domain && (uri.port.is_none() || self.listeners.iter().any(|listener| listener.port == port))
+        let is_domain = self
+            .domains
+            .iter()
+            .any(|domain| domain.eq_ignore_ascii_case(host));
+        is_domain
+            && (uri.port.is_none() || self.listeners.iter().any(|listener| listener.port == port))
     }
 
     /// Whether a URI is a Record-Route value that this installation wrote for the call.
@@ -84,7 +88,9 @@ impl Settings {
     /// family, else the first that does.
     pub fn path_to(&self, destination: SocketAddr, listener: u16) -> Option<Path> {
         let speaks = |index: &usize| self.listeners[*index].is_v6 == destination.is_ipv6();
-        let usable = destination.port() != 0 && !destination.ip().is_unspecified() && !is_group(&destination);
+        let usable = destination.port() != 0
+            && !destination.ip().is_unspecified()
+            && !is_group(&destination);
         let index = Some(usize::from(listener))
             .filter(speaks)
             .or_else(|| (0..self.listeners.len()).find(speaks))
@@ -112,14 +118,13 @@ fn is_group(destination: &SocketAddr) -> bool {
 pub fn literal_address(host: &Host<'_>) -> Option<std::net::IpAddr> {
     match host {
         Host::V4(address) => Some((*address).into()),
-        Host::V6(address) => Some(address.to_ipv4_mapped().map_or((*address).into(), Into::into)),
+        Host::V6(address) => Some(
+            address
+                .to_ipv4_mapped()
+                .map_or((*address).into(), Into::into),
+        ),
         Host::Name(_) => None,
     }
-}
-
-/// Whether a 2xx to this method makes a dialog whose requests should come back through us (§16.6 step 4).
-pub const fn forms_dialog(method: Method) -> bool {
-    matches!(method, Method::Invite | Method::Subscribe | Method::Refer)
 }
 
 /// Appends a number.

@@ -42,7 +42,7 @@ impl Proxy {
             Some(Phase::Deciding | Phase::Consulting) => {
                 self.counts.add(Count::DecisionTimeouts);
                 let response = OwnResponse {
-                    reason: Some("No Decision In Time"),
+                    reason: Some(b"No Decision In Time"),
                     ..OwnResponse::of(500)
                 };
                 self.end_question(now, id, response);

@@ -32,20 +32,20 @@ impl Refusal {
     pub fn answer<Sent>(&self, send: impl FnOnce(OwnResponse<'_>) -> Sent) -> Sent {
         match self {
             Self::BadRequestUri => send(OwnResponse {
-                reason: Some("Bad Request-URI"),
+                reason: Some(b"Bad Request-URI"),
                 ..OwnResponse::of(400)
             }),
             Self::UnsupportedScheme => send(OwnResponse::of(416)),
             Self::BadExtension(tags) => send(OwnResponse {
-                headers: &[("Unsupported", tags)],
+                headers: &[(b"Unsupported", tags.as_bytes())],
                 ..OwnResponse::of(420)
             }),
             Self::Stopping { retry_after_s } => send(OwnResponse {
-                headers: &[("Retry-After", &retry_after_s.to_string())],
+                headers: &[(b"Retry-After", retry_after_s.to_string().as_bytes())],
                 ..OwnResponse::of(503)
             }),
             Self::TransactionsFull => send(OwnResponse {
-                headers: &[("Retry-After", "5")],
+                headers: &[(b"Retry-After", b"5")],
                 ..OwnResponse::of(503)
             }),
         }
@@ -55,7 +55,11 @@ impl Refusal {
 impl Proxy {
     /// Checks a request that belongs to no transaction. `is_in_dialog`: its route set proved to be ours; such requests
     /// are shed last.
-    pub(super) fn validate(&mut self, request: &Message<'_>, is_in_dialog: bool) -> Result<(), Refusal> {
+    pub(super) fn validate(
+        &mut self,
+        request: &Message<'_>,
+        is_in_dialog: bool,
+    ) -> Result<(), Refusal> {
         check_uri(request)?;
         check_proxy_require(request)?;
         self.check_admission(is_in_dialog)

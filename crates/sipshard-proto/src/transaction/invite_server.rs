@@ -47,9 +47,7 @@ pub const fn step(state: State, event: Event) -> Option<Step<State>> {
         }
         (Completed, Event::Fired(Timer::G)) => Step::to(Completed, &[Resend, Restart(Timer::G)]),
         (Completed, Event::Fired(Timer::H)) => Step::to(Terminated, &[TellTimeout]),
-        (Completed, Event::Ack) => {
-            Step::to(Confirmed, &[StopRetransmission, Start(Timer::I)])
-        }
+        (Completed, Event::Ack) => Step::to(Confirmed, &[StopRetransmission, Start(Timer::I)]),
         (Confirmed, Event::Fired(Timer::I)) => Step::to(Terminated, &[]),
         (Accepted, Event::Success) => Step::to(Accepted, &[Send]),
         (Accepted, Event::Fired(Timer::L)) => Step::to(Terminated, &[]),

@@ -27,14 +27,13 @@ impl TransactionKey {
 
     fn with_method(secret: &Secret, request: &Message<'_>, method: &[u8]) -> Self {
         let via = request.via();
-        let port = via.port.unwrap_or(5060).to_be_bytes();
-        let host = via.host_raw.to_ascii_lowercase();
+        let sent_by = via.sent_by.to_ascii_lowercase();
         match via.branch {
             Some(branch) if branch.len() > MAGIC_COOKIE.len() && has_cookie(branch) => {
                 Self(secret.key(
                     Purpose::TransactionKey,
                     // Branches are compared without regard to case (§7.3.1).
-                    &[&branch.to_ascii_lowercase(), &host, &port, method],
+                    &[&branch.to_ascii_lowercase(), &sent_by, method],
                 ))
             }
             // No cookie: the rules of RFC 2543. The To tag of the ACK to a failure is one that we chose, so it is left

@@ -117,7 +117,13 @@ impl<S, C> TransactionLayer<S, C> {
     }
 
     /// Makes the server transaction of a new request.
-    pub fn open_server(&mut self, key: TransactionKey, is_invite: bool, path: Path, user: S) -> Handle {
+    pub fn open_server(
+        &mut self,
+        key: TransactionKey,
+        is_invite: bool,
+        path: Path,
+        user: S,
+    ) -> Handle {
         let handle = self.servers.insert_with(|_| ServerTransaction {
             key,
             state: ServerState::start(is_invite),
@@ -189,7 +195,12 @@ impl<S, C> TransactionLayer<S, C> {
     }
 
     /// A request of an existing server transaction came again, or the ACK to its failure.
-    pub fn handle_request(&mut self, (now, outbox): (Timestamp, &mut Outbox), handle: Handle, event: ServerEvent) {
+    pub fn handle_request(
+        &mut self,
+        (now, outbox): (Timestamp, &mut Outbox),
+        handle: Handle,
+        event: ServerEvent,
+    ) {
         let Some(server) = self.servers.at_mut(handle) else {
             return;
         };
@@ -243,7 +254,13 @@ impl<S, C> TransactionLayer<S, C> {
     }
 
     /// Starts a timer of the user's for a client transaction.
-    pub fn start_client_timer(&mut self, now: Timestamp, handle: Handle, timer: Timer, interval_ms: u64) {
+    pub fn start_client_timer(
+        &mut self,
+        now: Timestamp,
+        handle: Handle,
+        timer: Timer,
+        interval_ms: u64,
+    ) {
         let Some(client) = self.clients.at_mut(handle) else {
             return;
         };
@@ -286,7 +303,13 @@ impl<S, C> TransactionLayer<S, C> {
         }
     }
 
-    fn fire_client(&mut self, now: Timestamp, deadline: Timestamp, handle: Handle, outbox: &mut Outbox) -> Option<Told> {
+    fn fire_client(
+        &mut self,
+        now: Timestamp,
+        deadline: Timestamp,
+        handle: Handle,
+        outbox: &mut Outbox,
+    ) -> Option<Told> {
         let client = self.clients.at_mut(handle)?;
         if client.clocks.filed_under != Some(deadline) {
             return None;
@@ -308,7 +331,13 @@ impl<S, C> TransactionLayer<S, C> {
         told
     }
 
-    fn fire_server(&mut self, now: Timestamp, deadline: Timestamp, handle: Handle, outbox: &mut Outbox) -> Option<Told> {
+    fn fire_server(
+        &mut self,
+        now: Timestamp,
+        deadline: Timestamp,
+        handle: Handle,
+        outbox: &mut Outbox,
+    ) -> Option<Told> {
         let server = self.servers.at_mut(handle)?;
         if server.clocks.filed_under != Some(deadline) {
             return None;
@@ -359,14 +388,20 @@ impl<S, C> TransactionLayer<S, C> {
     }
 
     fn refile_client(&mut self, handle: Handle) {
-        let due = self.clients.at_mut(handle).and_then(|client| client.clocks.refile());
+        let due = self
+            .clients
+            .at_mut(handle)
+            .and_then(|client| client.clocks.refile());
         if let Some(deadline) = due {
             self.wheel.insert(deadline, Side::Client(handle));
         }
     }
 
     fn refile_server(&mut self, handle: Handle) {
-        let due = self.servers.at_mut(handle).and_then(|server| server.clocks.refile());
+        let due = self
+            .servers
+            .at_mut(handle)
+            .and_then(|server| server.clocks.refile());
         if let Some(deadline) = due {
             self.wheel.insert(deadline, Side::Server(handle));
         }
@@ -385,12 +420,27 @@ impl<C> ClientTransaction<C> {
         self.state = step.next;
         let mut told = None;
         for &action in step.actions {
-            told = self.act(action, values, now, outbox, ack.take_if(|_| action == Action::Acknowledge)).or(told);
+            told = self
+                .act(
+                    action,
+                    values,
+                    now,
+                    outbox,
+                    ack.take_if(|_| action == Action::Acknowledge),
+                )
+                .or(told);
         }
         told
     }
 
-    fn act(&mut self, action: Action, values: &TimerValues, now: Timestamp, outbox: &mut Outbox, ack: Option<Vec<u8>>) -> Option<Told> {
+    fn act(
+        &mut self,
+        action: Action,
+        values: &TimerValues,
+        now: Timestamp,
+        outbox: &mut Outbox,
+        ack: Option<Vec<u8>>,
+    ) -> Option<Told> {
         match action {
             Action::Resend | Action::Send => self.send(outbox),
             Action::Acknowledge => {

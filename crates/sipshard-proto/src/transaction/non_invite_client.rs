@@ -38,9 +38,7 @@ pub const fn step(state: State, event: Event) -> Option<Step<State>> {
             Step::to(Proceeding, &[Resend, RestartAtT2(Timer::E)])
         }
         (Trying | Proceeding, Event::Fired(Timer::F)) => Step::to(Terminated, &[TellTimeout]),
-        (Trying | Proceeding, Event::TransportError) => {
-            Step::to(Terminated, &[TellTransportError])
-        }
+        (Trying | Proceeding, Event::TransportError) => Step::to(Terminated, &[TellTransportError]),
         (Trying | Proceeding, Event::Provisional) => Step::to(Proceeding, &[Tell]),
         (Trying | Proceeding, Event::Final) => {
             Step::to(Completed, &[StopRetransmission, Start(Timer::K), Tell])

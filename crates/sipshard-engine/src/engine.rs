@@ -1,0 +1,238 @@
+//! The worker's loop.
+
+use crate::core::Core;
+use crate::ports::Ports;
+use crate::publish::Publisher;
+use crate::{EngineSettings, StartError};
+use sipshard_net::clock;
+use sipshard_net::epoll::{self, Events, Poller};
+use sipshard_net::wake;
+use sipshard_proto::proxy::Proxy;
+use sipshard_proto::{Count, Timestamp};
+use std::io;
+use std::os::fd::RawFd;
+
+/// The loop turns at least so often, for the heartbeat.
+const LONGEST_SLEEP_MS: u64 = 1_000;
+/// So many batches are taken from one socket before the others get their turn.
+const BATCHES_PER_TURN: usize = 8;
+/// Token of the mailboxes' eventfd; sockets have their listener's index, foreign descriptors [`FOREIGN`] + fd.
+const MAIL: u64 = 1 << 32;
+const FOREIGN: u64 = 2 << 32;
+
+/// Which part of its shard's work a worker does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mode {
+    /// It reads sockets and mailboxes.
+    Serving,
+    /// It waits for its predecessor to end, and reads only what that hands over.
+    Standby,
+    /// It reads sockets and mailboxes, keeps what belongs to its own transactions, and hands the rest to its successor.
+    Draining,
+}
+
+/// A descriptor of the driver's that is ready, with its epoll mask.
+pub type Ready = (RawFd, u32);
+
+/// One worker's engine.
+///
+/// # How it is driven
+///
+/// [`Engine::run`] serves until the driver is needed and returns the driver's own descriptors that are ready. The driver
+/// then takes questions with `engine.proxy().poll_event()` until there are none, answers them with
+/// [`Proxy::forward`], [`Proxy::respond`] or [`Proxy::pass_on`] (then or later), and calls `run` again, which first sends
+/// what has come of that. `now` for these calls is [`Engine::now`].
+pub struct Engine {
+    poller: Poller,
+    events: Events,
+    ports: Ports,
+    core: Core,
+    publisher: Publisher,
+    ready: Vec<Ready>,
+    now: Timestamp,
+}
+
+impl Engine {
+    /// Opens the epoll instance and looks at the inherited descriptors. To be called after the fork.
+    ///
+    /// # Errors
+    /// [`StartError`] when a descriptor is not what it should be.
+    pub fn new(settings: EngineSettings) -> Result<Self, StartError> {
+        settings.check()?;
+        let poller = Poller::new()?;
+        let descriptors: Vec<RawFd> = settings
+            .listeners
+            .iter()
+            .map(|listener| listener.fd)
+            .collect();
+        let ports = Ports::new(&descriptors)?;
+        let publisher = Publisher::new(&settings);
+        let core = Core::new(settings);
+        poller.add(core.post().own_wakeup(), MAIL, epoll::READABLE)?;
+        let mut engine = Self {
+            poller,
+            events: Events::with_capacity(64),
+            ports,
+            core,
+            publisher,
+            ready: Vec::new(),
+            now: present(),
+        };
+        if engine.core.mode() == Mode::Serving {
+            engine.open_sockets()?;
+        }
+        engine.publisher.publish(&mut engine.core, engine.now);
+        Ok(engine)
+    }
+
+    /// Serves until a descriptor of the driver's is ready, a question waits, or `timeout_ms` have passed (`None`: no
+    /// limit).
+    ///
+    /// # Errors
+    /// What epoll says; the worker cannot go on then.
+    pub fn run(&mut self, timeout_ms: Option<u64>) -> io::Result<&[Ready]> {
+        self.ready.clear();
+        self.now = present();
+        let limit = timeout_ms.map(|milliseconds| self.now.after_ms(milliseconds));
+        loop {
+            self.flush();
+            let is_wanted = self.core.proxy().has_events() || !self.ready.is_empty();
+            let sleep_ms = if is_wanted { 0 } else { self.sleep_ms(limit) };
+            if !is_wanted || self.ready.is_empty() {
+                self.turn(sleep_ms)?;
+            }
+            let is_over = limit.is_some_and(|limit| limit <= self.now);
+            if is_over || self.core.proxy().has_events() || !self.ready.is_empty() {
+                self.flush();
+                return Ok(&self.ready);
+            }
+        }
+    }
+
+    /// The clock's reading at the last turn of the loop.
+    pub fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// The proxy core, for questions and decisions.
+    pub fn proxy(&mut self) -> &mut Proxy {
+        self.core.proxy()
+    }
+
+    /// Watches a descriptor of the driver's.
+    ///
+    /// # Errors
+    /// What epoll says, for example of a regular file.
+    pub fn register(&self, fd: RawFd, mask: u32) -> io::Result<()> {
+        self.poller.add(fd, FOREIGN + fd as u64, mask)
+    }
+
+    /// Changes what is watched for.
+    ///
+    /// # Errors
+    /// What epoll says.
+    pub fn modify(&self, fd: RawFd, mask: u32) -> io::Result<()> {
+        self.poller.modify(fd, FOREIGN + fd as u64, mask)
+    }
+
+    /// Watches a descriptor no longer.
+    ///
+    /// # Errors
+    /// What epoll says, for example when it is closed already.
+    pub fn unregister(&self, fd: RawFd) -> io::Result<()> {
+        self.poller.remove(fd)
+    }
+
+    /// Hands all that is not ours to the successor from now on.
+    pub fn drain_to_successor(&mut self) {
+        self.core.set_mode(Mode::Draining);
+    }
+
+    /// The predecessor has gone: reads the sockets from now on.
+    ///
+    /// # Errors
+    /// What epoll says.
+    pub fn take_over(&mut self) -> io::Result<()> {
+        if self.core.mode() != Mode::Standby {
+            return Ok(());
+        }
+        self.core.collect_hand_over(self.now);
+        self.core.set_mode(Mode::Serving);
+        self.open_sockets()
+    }
+
+    /// Serves nobody any more; the descriptors stay open, they are the supervisor's.
+    pub fn close(&mut self) {
+        self.flush();
+        for fd in self.ports.descriptors() {
+            // Not watched while in standby; either way it is not afterwards.
+            let _ = self.poller.remove(fd);
+        }
+    }
+
+    fn open_sockets(&mut self) -> io::Result<()> {
+        for (listener, fd) in self.ports.descriptors().enumerate() {
+            self.poller.add(fd, listener as u64, epoll::READABLE)?;
+        }
+        Ok(())
+    }
+
+    fn sleep_ms(&self, limit: Option<Timestamp>) -> u64 {
+        let deadline = self.core.next_deadline();
+        [limit, deadline]
+            .into_iter()
+            .flatten()
+            .map(|point| point.ms_since(self.now))
+            .fold(LONGEST_SLEEP_MS, u64::min)
+    }
+
+    /// Waits for work and does one round of it.
+    fn turn(&mut self, sleep_ms: u64) -> io::Result<()> {
+        self.poller.wait(&mut self.events, sleep_ms as i32)?;
+        self.now = present();
+        let mut is_mail_waiting = false;
+        for event in self.events.iter() {
+            match event.token {
+                MAIL => is_mail_waiting = true,
+                token if token >= FOREIGN => {
+                    self.ready.push(((token - FOREIGN) as RawFd, event.mask))
+                }
+                listener => receive(&mut self.ports, &mut self.core, self.now, listener as usize)?,
+            }
+        }
+        if is_mail_waiting {
+            // Drained before the mailboxes are read: mail that comes in between wakes us once more.
+            wake::drain(self.core.post().own_wakeup())?;
+            self.core.collect_mail(self.now);
+        }
+        self.core.handle_timeout(self.now);
+        Ok(())
+    }
+
+    fn flush(&mut self) {
+        self.ports.flush(self.core.proxy());
+        self.core.wake_receivers();
+        self.publisher.publish(&mut self.core, self.now);
+    }
+}
+
+fn receive(ports: &mut Ports, core: &mut Core, now: Timestamp, listener: usize) -> io::Result<()> {
+    for _ in 0..BATCHES_PER_TURN {
+        let is_more = ports.receive(listener, |source, datagram, is_truncated| {
+            core.proxy().counts().add(Count::DatagramsReceived);
+            if is_truncated {
+                core.proxy().counts().add(Count::Oversized);
+                return;
+            }
+            core.handle_datagram(now, listener as u16, source, datagram);
+        })?;
+        if !is_more {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn present() -> Timestamp {
+    Timestamp::from_millis(clock::monotonic().as_millis() as u64)
+}

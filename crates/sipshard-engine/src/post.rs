@@ -1,0 +1,65 @@
+//! The outgoing mail of one worker: the mailboxes of the others, and whom it has to wake.
+
+use crate::parcel;
+use sipshard_net::wake;
+use sipshard_proto::proxy::Arrival;
+use sipshard_shm::{Producer, Region};
+use std::os::fd::RawFd;
+
+/// The mailboxes that one worker fills.
+pub struct Post {
+    shard: u16,
+    mailboxes: Vec<Producer>,
+    wakeups: Vec<RawFd>,
+    to_wake: Vec<u16>,
+}
+
+impl Post {
+    /// `wakeups` has one eventfd per shard, each inherited.
+    pub fn new(region: &Region, shard: u16, wakeups: Vec<RawFd>) -> Self {
+        let mailboxes = (0..wakeups.len() as u16).map(|receiver| region.producer(shard, receiver));
+        Self {
+            shard,
+            mailboxes: mailboxes.collect(),
+            wakeups,
+            to_wake: Vec::new(),
+        }
+    }
+
+    /// The eventfd that wakes this worker.
+    pub fn own_wakeup(&self) -> RawFd {
+        self.wakeups[usize::from(self.shard)]
+    }
+
+    /// Puts a datagram into the mailbox of `receiver`; of its own shard: into the hand-over ring for the successor. False
+    /// when that is full.
+    pub fn send(&mut self, receiver: u16, arrival: Arrival, datagram: &[u8]) -> bool {
+        let mailbox = &self.mailboxes[usize::from(receiver)];
+        if mailbox.push(&parcel::head(arrival), datagram).is_err() {
+            return false;
+        }
+        self.wake_later(receiver);
+        true
+    }
+
+    /// Wakes the worker of a shard, perhaps ourselves, with the others.
+    pub fn wake_later(&mut self, receiver: u16) {
+        if !self.to_wake.contains(&receiver) {
+            self.to_wake.push(receiver);
+        }
+    }
+
+    /// Wakes everybody who got mail since the last call.
+    pub fn wake_receivers(&mut self) {
+        for receiver in self.to_wake.drain(..) {
+            // The eventfd lives as long as the supervisor; should it fail all the same, the receiver looks into its
+            // mailboxes once a second anyhow.
+            let _ = wake::signal(self.wakeups[usize::from(receiver)]);
+        }
+    }
+
+    /// How many workers there are.
+    pub fn workers(&self) -> u16 {
+        self.wakeups.len() as u16
+    }
+}

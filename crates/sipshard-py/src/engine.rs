@@ -1,0 +1,278 @@
+//! `sipshard._rust.Engine`: the worker's engine, driven by its asyncio loop.
+
+use crate::message::{Request, Response};
+use crate::region::Region;
+use crate::text::bytes;
+use pyo3::exceptions::{PyKeyError, PyOSError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::PyString;
+use sipshard_engine::{self as engine, EngineSettings, ListenerSettings};
+use sipshard_proto::proxy::{
+    DecisionError, Event, ForwardOptions, OwnResponse, Plan, Question, Target,
+};
+use sipshard_proto::transaction::timer::TimerValues;
+use sipshard_proto::Handle;
+use std::net::IpAddr;
+
+/// What select() asks for and gives back (`selectors.EVENT_READ`, `EVENT_WRITE`).
+const EVENT_READ: u32 = 1;
+const EVENT_WRITE: u32 = 2;
+
+type Asked = (&'static str, u64, Request, Option<Response>);
+type PyListener = (i32, String, String, u16);
+type PyTarget<'py> = (Bound<'py, PyString>, u16, Vec<Bound<'py, PyString>>);
+type PyHeader<'py> = (Bound<'py, PyString>, Bound<'py, PyString>);
+
+/// One worker's engine. It belongs to the thread of the worker's loop, and says so when another touches it.
+#[pyclass(unsendable, module = "sipshard._rust")]
+pub struct Engine {
+    engine: engine::Engine,
+    transports: Vec<String>,
+}
+
+#[pymethods]
+impl Engine {
+    #[new]
+    #[pyo3(signature = (*, shard, generation, region, wakeups, listeners, domains, secret, max_transactions, timers_ms, standby))]
+    // Keyword-only: every argument names itself where the engine is made, once per worker.
+    #[allow(clippy::too_many_arguments)]
+    fn new(
+        shard: u16,
+        generation: u64,
+        region: &Region,
+        wakeups: Vec<i32>,
+        listeners: Vec<PyListener>,
+        domains: Vec<String>,
+        secret: [u8; 16],
+        max_transactions: usize,
+        timers_ms: (u32, u32, u32, u32),
+        standby: bool,
+    ) -> PyResult<Self> {
+        let transports = listeners
+            .iter()
+            .map(|listener| listener.1.clone())
+            .collect();
+        let (t1_ms, t2_ms, t4_ms, c_ms) = timers_ms;
+        let settings = EngineSettings {
+            shard,
+            generation,
+            region: region.shared().clone(),
+            wakeups,
+            listeners: listeners.into_iter().map(listener).collect(),
+            domains,
+            secret,
+            max_transactions,
+            timers: TimerValues {
+                t1_ms,
+                t2_ms,
+                t4_ms,
+                c_ms,
+            },
+            is_standby: standby,
+        };
+        let engine =
+            engine::Engine::new(settings).map_err(|error| PyOSError::new_err(error.to_string()))?;
+        Ok(Self { engine, transports })
+    }
+
+    fn run(&mut self, py: Python<'_>, timeout_s: Option<f64>) -> PyResult<Vec<(i32, u32)>> {
+        // Rounded up: a timer of asyncio must not find itself a fraction of a millisecond early, again and again.
+        let timeout_ms = timeout_s.map(|seconds| (seconds.max(0.0) * 1_000.0).ceil() as u64);
+        let engine = &mut self.engine;
+        let ready = py.detach(|| engine.run(timeout_ms))?;
+        Ok(ready
+            .iter()
+            .map(|&(fd, mask)| (fd, to_selectors(mask)))
+            .collect())
+    }
+
+    fn events(&mut self) -> Vec<Asked> {
+        let mut asked = Vec::new();
+        while let Some(event) = self.engine.proxy().poll_event() {
+            asked.push(match event {
+                Event::RequestReceived(question) => self.asked("request", question, None),
+                Event::BranchesFailed(question, response) => {
+                    self.asked("failure", question, Some(Response::new(*response)))
+                }
+                Event::RequestCancelled(question) => self.asked("cancelled", question, None),
+            });
+        }
+        asked
+    }
+
+    fn lookups(&mut self) -> Vec<String> {
+        self.engine.proxy().take_questions()
+    }
+
+    fn resolved(&mut self, host: &str, addresses: Vec<IpAddr>, ttl_s: u32) {
+        let now = self.engine.now();
+        self.engine
+            .proxy()
+            .handle_resolved(now, host, addresses, ttl_s);
+    }
+
+    fn register(&self, fd: i32, mask: u32) -> PyResult<()> {
+        Ok(self.engine.register(fd, from_selectors(mask))?)
+    }
+
+    fn modify(&self, fd: i32, mask: u32) -> PyResult<()> {
+        Ok(self.engine.modify(fd, from_selectors(mask))?)
+    }
+
+    fn unregister(&self, fd: i32) -> PyResult<()> {
+        Ok(self.engine.unregister(fd)?)
+    }
+
+    #[pyo3(signature = (id, status, reason, headers, body))]
+    fn respond(
+        &mut self,
+        id: u64,
+        status: u16,
+        reason: Option<Bound<'_, PyString>>,
+        headers: Vec<PyHeader<'_>>,
+        body: &[u8],
+    ) -> PyResult<bool> {
+        let reason = reason.as_ref().map(bytes).transpose()?;
+        let owned: PyResult<Vec<_>> = headers
+            .iter()
+            .map(|(name, value)| Ok((bytes(name)?, bytes(value)?)))
+            .collect();
+        let owned = owned?;
+        let headers: Vec<_> = owned
+            .iter()
+            .map(|(name, value)| (&name[..], &value[..]))
+            .collect();
+        let response = OwnResponse {
+            status,
+            reason: reason.as_deref(),
+            headers: &headers,
+            body,
+        };
+        let now = self.engine.now();
+        self.engine
+            .proxy()
+            .respond(now, Handle::from_u64(id), response)
+            .map_err(unusable)
+    }
+
+    #[pyo3(signature = (id, targets, record_route, ring_timeout_s, report_failure))]
+    fn forward(
+        &mut self,
+        id: u64,
+        targets: Vec<PyTarget<'_>>,
+        record_route: bool,
+        ring_timeout_s: Option<f64>,
+        report_failure: bool,
+    ) -> PyResult<bool> {
+        let targets: PyResult<Vec<_>> = targets.iter().map(target).collect();
+        let options = ForwardOptions {
+            record_route,
+            ring_timeout_ms: ring_timeout_s.map(|seconds| (seconds.max(0.0) * 1_000.0) as u64),
+            report_failure,
+        };
+        let plan = Plan {
+            targets: targets?,
+            options,
+        };
+        let now = self.engine.now();
+        self.engine
+            .proxy()
+            .forward(now, Handle::from_u64(id), plan)
+            .map_err(unusable)
+    }
+
+    fn pass_on(&mut self, id: u64) -> bool {
+        let now = self.engine.now();
+        self.engine.proxy().pass_on(now, Handle::from_u64(id))
+    }
+
+    fn count(&mut self, name: &str, n: u64) -> PyResult<()> {
+        if self.engine.proxy().counts().add_by_name(name, n) {
+            return Ok(());
+        }
+        Err(PyKeyError::new_err(format!("there is no counter {name:?}")))
+    }
+
+    fn stop_accepting(&mut self, retry_after_s: u32) {
+        self.engine.proxy().stop_accepting(retry_after_s);
+    }
+
+    fn drain_to_successor(&mut self) {
+        self.engine.drain_to_successor();
+    }
+
+    fn take_over(&mut self) -> PyResult<()> {
+        Ok(self.engine.take_over()?)
+    }
+
+    #[getter]
+    fn transactions(&mut self) -> usize {
+        self.engine.proxy().transaction_count()
+    }
+
+    #[getter]
+    fn unfinished(&mut self) -> usize {
+        self.engine.proxy().unfinished_count()
+    }
+
+    fn close(&mut self) {
+        self.engine.close();
+    }
+}
+
+impl Engine {
+    fn asked(&self, kind: &'static str, question: Question, response: Option<Response>) -> Asked {
+        let transport = &self.transports[usize::from(question.arrival.listener)];
+        let request = Request::new(question.request, question.arrival.source, transport);
+        (kind, question.id.as_u64(), request, response)
+    }
+}
+
+fn listener((fd, _transport, host, port): PyListener) -> ListenerSettings {
+    ListenerSettings { fd, host, port }
+}
+
+fn target((uri, q_milli, routes): &PyTarget<'_>) -> PyResult<Target> {
+    let routes: PyResult<Vec<Box<[u8]>>> = routes
+        .iter()
+        .map(|route| Ok(bytes(route)?.into()))
+        .collect();
+    Ok(Target {
+        uri: bytes(uri)?.into(),
+        q_milli: *q_milli,
+        routes: routes?,
+    })
+}
+
+fn unusable(error: DecisionError) -> PyErr {
+    PyValueError::new_err(error.to_string())
+}
+
+fn from_selectors(mask: u32) -> u32 {
+    let readable = if mask & EVENT_READ != 0 {
+        engine::READABLE
+    } else {
+        0
+    };
+    let writable = if mask & EVENT_WRITE != 0 {
+        engine::WRITABLE
+    } else {
+        0
+    };
+    readable | writable
+}
+
+/// As `selectors.EpollSelector` does: an error or hang-up is something to read and something to write.
+fn to_selectors(mask: u32) -> u32 {
+    let read = if mask & !engine::WRITABLE != 0 {
+        EVENT_READ
+    } else {
+        0
+    };
+    let write = if mask & !engine::READABLE != 0 {
+        EVENT_WRITE
+    } else {
+        0
+    };
+    read | write
+}
