@@ -123,6 +123,14 @@ impl Assembler {
         self.emit(libc::BPF_JMP | comparison | libc::BPF_K, value);
     }
 
+    /// The same for a label that is further away than a conditional jump reaches.
+    pub(super) fn jump_unless_far(&mut self, comparison: u32, value: u32, label: Label) {
+        let holds = self.label();
+        self.jump_if(comparison, value, holds);
+        self.jump(label);
+        self.bind(holds);
+    }
+
     /// Goes to `label`, however far.
     pub(super) fn jump(&mut self, label: Label) {
         self.jumps.push((self.code.len(), Branch::Always, label));
