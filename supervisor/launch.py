@@ -11,8 +11,6 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from sipshard.workers.signalling import SignallingWorker
-
 from sipshard import log
 from sipshard.config import Configuration
 from sipshard.errors import BootError
@@ -29,6 +27,7 @@ from sipshard.supervisor.watchdog import PsutilSampler, Watchdog
 from sipshard.workers.base import ChildPipe, ChildProcess, Inheritance, InheritedListener
 from sipshard.workers.control import ControlProcess
 from sipshard.workers.janitor import Janitor
+from sipshard.workers.signalling import SignallingWorker
 
 # Imported here and not in the child: what a child need not import it need not wait for.
 CHILD_TYPES: dict[str, type[ChildProcess]] = {

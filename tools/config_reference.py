@@ -46,7 +46,8 @@ def reference() -> str:
     """The whole page."""
     sections = [_HEAD]
     for name, field in Configuration.model_fields.items():
-        assert isinstance(field.annotation, type) and issubclass(field.annotation, Table)
+        assert isinstance(field.annotation, type)
+        assert issubclass(field.annotation, Table)
         sections.append(_section(name, field.annotation))
     return "\n".join(sections)
 

@@ -163,7 +163,8 @@ def _model(table: KeyPath) -> type[BaseModel]:
     model: type[BaseModel] = Configuration
     for name in table:
         annotation = model.model_fields[name].annotation
-        assert isinstance(annotation, type) and issubclass(annotation, BaseModel)
+        assert isinstance(annotation, type)
+        assert issubclass(annotation, BaseModel)
         model = annotation
     return model
 
