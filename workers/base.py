@@ -216,8 +216,7 @@ def _name_for_ps(title: str) -> None:
 
 def _pin(shard: int) -> None:
     """Keeps the worker on one CPU, shards spread round robin over those we may use."""
-    allowed = sorted(os.sched_getaffinity(0))
     try:
-        pin_to_cpu(allowed[shard % len(allowed)])
+        pin_to_cpu(shard)
     except OSError as error:
         log.logger.warning("not pinned to a CPU: %s", error)

@@ -33,14 +33,17 @@ class ControlProcess(ChildProcess):
         self._trouble = WriteTrouble()
 
     def boot(self) -> None:
-        """Opens the location and the server."""
+        """Opens the location and the server.
+
+        The location is opened for writing, though nothing here writes: only so does it exist from
+        the first moment, and does ``status`` see that it cannot be written.
+        """
         settings = self.inheritance.configuration.location
         self._stop = StopSignal(signal.SIGTERM)
         self._location = LocationService(
             settings.path,
             durability=settings.durability,
             map_size_bytes=settings.map_size_mb * 1024 * 1024,
-            read_only=True,
         )
         self._server = ControlServer(self.inheritance.control_socket, self._answer, time.monotonic)
         self._server.watch(self._stop.fileno(), self._stop.take)
@@ -55,7 +58,7 @@ class ControlProcess(ChildProcess):
             if now >= beat_at:
                 beat_at = now + _TICK_S
                 self.inheritance.pipe.heartbeat()
-                self._observe(now)
+                self._observe()
         self._server.close()
         self._location.close()
 
@@ -72,10 +75,10 @@ class ControlProcess(ChildProcess):
             case RegistrationsRequest():
                 return registrations(self._location, request, time.time())
 
-    def _observe(self, now: float) -> None:
+    def _observe(self) -> None:
         region = self.inheritance.region
-        counters = metrics.total(region.counters(shard) for shard in range(region.workers))
-        self._trouble.observe(counters.get("location_write_failures", 0), now)
+        shards = range(region.workers)
+        self._trouble.observe(metrics.total(region.counters(shard) for shard in shards))
 
     def _drop_commands(self) -> None:
         """The supervisor has no command for this process; an unread one would wake it for ever."""

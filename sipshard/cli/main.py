@@ -31,18 +31,23 @@ VERBS = (run.VERB, check.VERB, status.VERB, registrations.VERB)
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command. Returns the exit code; only a wrong command line raises SystemExit."""
     parsed = _parser().parse_args(arguments)
-    verb: Verb = parsed.verb
     try:
-        return verb.execute(parsed)
-    except SipshardError as error:
-        _explain(error, as_json=getattr(parsed, "json", False))
-        return error.exit_code
+        return _execute(parsed)
     except BrokenPipeError:
         # Whoever read our output has seen enough ("sipshard registrations | head").
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.STOPPED
     except KeyboardInterrupt:
         return ExitCode.FAILED
+
+
+def _execute(parsed: argparse.Namespace) -> int:
+    verb: Verb = parsed.verb
+    try:
+        return verb.execute(parsed)
+    except SipshardError as error:
+        _explain(error, as_json=getattr(parsed, "json", False))
+        return error.exit_code
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -37,7 +37,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Row], *, style: str = "")
 
 def print_fact(name: str, value: str, *, is_alarming: bool = False) -> None:
     """Prints one named fact, an alarming one in red on a terminal."""
-    text = f"{name + ':':<14}{printable(value)}"
+    text = f"{name + ':':<15}{printable(value)}"
     if sys.stdout.isatty():
         Console(highlight=False).print(Text(text, style="bold red" if is_alarming else ""))
     else:

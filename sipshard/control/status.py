@@ -11,9 +11,8 @@ from sipshard.control.protocol import Answer
 
 STATES = ("booting", "serving", "draining", "stopping")
 
-# Failed writes are answered with 500; this long after the last one the table counts as well again.
-_TROUBLE_S = 30.0
 _FAILURES = "location_write_failures"
+_SUCCESSES = "bindings_saved"
 
 
 class Pages(Protocol):
@@ -71,21 +70,24 @@ class Moment:
 
 
 class WriteTrouble:
-    """Notices that workers cannot write registrations, from a counter that only grows."""
+    """Notices that workers cannot write registrations, from counters that only grow.
+
+    Trouble lasts until a registration could be written again, however long nobody tries.
+    """
 
     def __init__(self) -> None:
         self._failures = 0
-        self._last_failure_s: float | None = None
+        self._successes = 0
+        self.is_present = False
 
-    def observe(self, failures: int, now_s: float) -> None:
-        """Takes the counter as it is now; call it about every second."""
+    def observe(self, counters: Mapping[str, int]) -> None:
+        """Takes the totals as they are now; call it about every second."""
+        failures, successes = counters.get(_FAILURES, 0), counters.get(_SUCCESSES, 0)
         if failures > self._failures:
-            self._last_failure_s = now_s
-        self._failures = failures
-
-    def is_present(self, now_s: float) -> bool:
-        """Whether a write has failed lately."""
-        return self._last_failure_s is not None and now_s - self._last_failure_s < _TROUBLE_S
+            self.is_present = True
+        elif successes > self._successes:
+            self.is_present = False
+        self._failures, self._successes = failures, successes
 
 
 def status(
@@ -98,7 +100,7 @@ def status(
     """The answer to ``{"verb": "status"}``; its keys are an interface (design of the status)."""
     counters = [dict(pages.counters(shard)) for shard in range(pages.workers)]
     totals = metrics.total(counters)
-    trouble.observe(totals.get(_FAILURES, 0), now.monotonic_s)
+    trouble.observe(totals)
     return {
         "workers": [
             {**_worker(shard, pages.page(shard), now), "counters": counters[shard]}
@@ -107,7 +109,7 @@ def status(
         "registrations": location.bindings,
         "listen": list(listen),
         "counters": totals,
-        "location": _location(location, trouble.is_present(now.monotonic_s)),
+        "location": _location(location, trouble.is_present),
     }
 
 
