@@ -213,17 +213,33 @@ impl SendBatch {
         socket: &UdpSocket,
         items: &mut dyn Iterator<Item = (&[u8], SocketAddr)>,
     ) -> SendReport {
+        self.send_with(items, &mut |headers| {
+            let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+            // SAFETY: there are as many headers as announced, and `send_with` has filled each: it
+            // points to an address of ours and to a vector, and that to bytes, of which all are
+            // borrowed for longer than this call.
+            let result = check(unsafe {
+                let count = headers.len() as libc::c_uint;
+                libc::sendmmsg(socket.fd, headers.as_mut_ptr(), count, flags)
+            });
+            result.map(|sent| sent as usize)
+        })
+    }
+
+    /// Sends by `transmit`, which is sendmmsg(2) or, in tests, what behaves like it.
+    fn send_with(
+        &mut self,
+        items: &mut dyn Iterator<Item = (&[u8], SocketAddr)>,
+        transmit: &mut dyn FnMut(&mut [libc::mmsghdr]) -> io::Result<usize>,
+    ) -> SendReport {
         let mut report = SendReport::default();
         loop {
             let (mut vectors, mut headers) = (empty_vectors(), empty_headers());
             let mut count = 0;
+            let places = vectors.iter_mut().zip(headers.iter_mut());
             // The room comes first in the zip: an item that is taken must have a place.
-            let room = self
-                .addresses
-                .iter_mut()
-                .zip(vectors.iter_mut())
-                .zip(headers.iter_mut());
-            for (((address, vector), header), (bytes, destination)) in room.zip(&mut *items) {
+            let room = self.addresses.iter_mut().zip(places);
+            for ((address, (vector, header)), (bytes, destination)) in room.zip(&mut *items) {
                 let (raw, length) = RawAddress::from_socket_addr(&destination);
                 *address = raw;
                 // The kernel only reads what a vector points to in a send.
@@ -235,14 +251,11 @@ impl SendBatch {
                 header.msg_hdr.msg_iovlen = 1;
                 count += 1;
             }
-            // SAFETY: the first `count` headers point to addresses of `self`, to local vectors, and
-            // those to bytes that the caller lends for longer than the call; all are filled.
-            let is_open = unsafe { send_headers(socket, &mut headers[..count], &mut report) };
+            let is_open = send_headers(&mut headers[..count], transmit, &mut report);
             if !is_open {
                 report.would_block += items.count();
-                return report;
             }
-            if count < BATCH {
+            if !is_open || count < BATCH {
                 return report;
             }
         }
@@ -257,46 +270,34 @@ impl Default for SendBatch {
 
 /// Sends all of `headers`, passing over those that are refused. Returns false when the socket was
 /// full; what was not sent of `headers` is then counted.
-///
-/// # Safety
-/// What the headers point to must be valid to read, as sendmsg(2) wants it, for the whole call.
-unsafe fn send_headers(
-    socket: &UdpSocket,
+fn send_headers(
     headers: &mut [libc::mmsghdr],
+    transmit: &mut dyn FnMut(&mut [libc::mmsghdr]) -> io::Result<usize>,
     report: &mut SendReport,
 ) -> bool {
     let mut next = 0;
     while next < headers.len() {
-        let rest = &mut headers[next..];
-        // SAFETY: `rest` has as many headers as are announced; their pointers are the caller's
-        // obligation.
-        let result = check(unsafe {
-            libc::sendmmsg(
-                socket.fd,
-                rest.as_mut_ptr(),
-                rest.len() as libc::c_uint,
-                libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL,
-            )
-        });
-        match result {
-            // The kernel stops at the first refusal and keeps its reason to itself: it comes out
-            // when the rest is tried.
+        // The kernel stops at the first refusal and keeps its reason to itself: it comes out when
+        // the rest is tried.
+        let error = match transmit(&mut headers[next..]) {
             Ok(sent) => {
-                report.sent += sent as usize;
-                next += sent as usize;
+                report.sent += sent;
+                next += sent;
+                continue;
             }
-            Err(error) => match error.raw_os_error() {
-                Some(libc::EINTR) => {}
-                Some(libc::EAGAIN | libc::ENOBUFS) => {
-                    report.would_block += headers.len() - next;
-                    return false;
-                }
-                errno => {
-                    report.errors += 1;
-                    report.last_error = errno;
-                    next += 1;
-                }
-            },
+            Err(error) => error,
+        };
+        match error.raw_os_error() {
+            Some(libc::EINTR) => {}
+            Some(libc::EAGAIN | libc::ENOBUFS) => {
+                report.would_block += headers.len() - next;
+                return false;
+            }
+            errno => {
+                report.errors += 1;
+                report.last_error = errno;
+                next += 1;
+            }
         }
     }
     true
@@ -373,4 +374,76 @@ fn empty_vectors() -> [libc::iovec; BATCH] {
 fn empty_headers() -> [libc::mmsghdr; BATCH] {
     // SAFETY: an mmsghdr is integers and raw pointers, for which all bits zero is a value.
     unsafe { mem::zeroed() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Sends `total` datagrams through a kernel that answers as told, once per call, and takes all
+    /// when it has no more to say.
+    fn send_through(total: usize, answers: &[io::Result<usize>]) -> (SendReport, usize) {
+        let to = "192.0.2.1:5060".parse().unwrap();
+        let (mut answers, mut calls) = (answers.iter(), 0);
+        let mut transmit = |headers: &mut [libc::mmsghdr]| {
+            calls += 1;
+            match answers.next() {
+                Some(Ok(sent)) => Ok(*sent),
+                Some(Err(error)) => {
+                    Err(io::Error::from_raw_os_error(error.raw_os_error().unwrap()))
+                }
+                None => Ok(headers.len()),
+            }
+        };
+        let mut items = std::iter::repeat_n((&b"x"[..], to), total);
+        (SendBatch::new().send_with(&mut items, &mut transmit), calls)
+    }
+
+    fn refused(errno: i32) -> io::Result<usize> {
+        Err(io::Error::from_raw_os_error(errno))
+    }
+
+    #[test]
+    fn nothing_takes_no_call_and_a_full_batch_one() {
+        assert_eq!(send_through(0, &[]), (SendReport::default(), 0));
+        assert_eq!(send_through(BATCH, &[]).1, 1);
+        assert_eq!(send_through(BATCH + 1, &[]).1, 2);
+    }
+
+    #[test]
+    fn a_full_socket_drops_the_rest_of_all_batches() {
+        for errno in [libc::EAGAIN, libc::ENOBUFS] {
+            let (report, calls) = send_through(3 * BATCH, &[Ok(BATCH), Ok(10), refused(errno)]);
+            assert_eq!(
+                (report.sent, report.would_block),
+                (BATCH + 10, 2 * BATCH - 10)
+            );
+            assert_eq!((report.errors, report.last_error, calls), (0, None, 3));
+        }
+    }
+
+    #[test]
+    fn a_refusal_costs_one_datagram_and_an_interruption_none() {
+        let answers = [
+            Ok(2),
+            refused(libc::ECONNREFUSED),
+            refused(libc::EINTR),
+            refused(libc::EPERM),
+        ];
+        let (report, calls) = send_through(6, &answers);
+        assert_eq!((report.sent, report.would_block, report.errors), (4, 0, 2));
+        assert_eq!((report.last_error, calls), (Some(libc::EPERM), 5));
+    }
+
+    #[test]
+    fn slots_do_not_share_a_cache_set() {
+        let places: std::collections::HashSet<_> = (0..BATCH)
+            .map(|slot| slot * slot_distance(LARGEST_DATAGRAM_BYTES) / 64 % 64)
+            .collect();
+        assert_eq!(
+            places.len(),
+            64,
+            "every slot starts in another of the 64 sets of an L1 cache"
+        );
+    }
 }
