@@ -133,8 +133,6 @@ def _words(key: KeyPath, detail: ErrorDetails) -> tuple[str, str]:
         return f"{_shown(detail['input'])} is not {_EXPECTED[kind]}", f"write {example}"
     if kind == "literal_error":
         return f"{_shown(detail['input'])} is no choice", f"write one of {context['expected']}"
-    if kind == "too_short":
-        return "is empty", f"write {example}"
     bounds = {
         "greater_than_equal": "at least {ge}",
         "greater_than": "above {gt}",

@@ -71,12 +71,17 @@ class Table(BaseModel):
     )
 
 
+def _somewhere(addresses: tuple[ListenAddress, ...]) -> tuple[ListenAddress, ...]:
+    if not addresses:
+        raise problem("is empty", 'write at least one, as listen = ["udp:127.0.0.1:5060"]')
+    return addresses
+
+
 class Server(Table):
     """Where the server listens, for whom, and with how many workers."""
 
-    listen: tuple[Address, ...] = Field(
+    listen: Annotated[tuple[Address, ...], AfterValidator(_somewhere)] = Field(
         default=(ListenAddress("udp", "127.0.0.1", 5060),),
-        min_length=1,
         description="Addresses to listen on, as `transport:address:port`; IPv6 in brackets. This "
         "version knows `udp`. Port 0 takes any free port.",
     )
@@ -227,10 +232,10 @@ class Limits(Table):
     """What the server takes on at most; beyond it new work is answered with 503."""
 
     max_dialogs: StrictInt = Field(
-        default=100_000, ge=1, description="Dialogs, all workers together."
+        default=100_000, ge=1, description="Dialogs; no effect in this version, which keeps none."
     )
     max_transactions: StrictInt = Field(
-        default=200_000, ge=1, description="Transactions, all workers together."
+        default=200_000, ge=1, description="Transactions of one worker at a time; about 3 kB each."
     )
     mailbox_kb: Annotated[StrictInt, AfterValidator(_power_of_two)] = Field(
         default=256,
