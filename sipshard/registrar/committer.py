@@ -16,9 +16,10 @@ from typing import Any, NamedTuple, Protocol, TypeAlias, final
 
 from sipshard.log import logger
 from sipshard.registrar.binding import Binding
-from sipshard.registrar.location import LocationError, LocationService, WriteTransaction
+from sipshard.registrar.location import LocationError, LocationService
 from sipshard.registrar.record import RecordError
 from sipshard.registrar.rules import Refusal, Update, apply
+from sipshard.registrar.transaction import WriteTransaction
 
 MAX_WAITING = 10_000
 """Updates that may wait for a commit; those beyond are answered 503."""

@@ -10,8 +10,9 @@ from functools import partial
 from typing import NamedTuple, final
 
 from sipshard.log import logger
-from sipshard.registrar.location import LocationService, WriteTransaction
+from sipshard.registrar.location import LocationService
 from sipshard.registrar.record import RecordError
+from sipshard.registrar.transaction import WriteTransaction
 
 BATCH = 200
 """Entries per transaction: about 2 ms, for which no worker can commit a registration."""

@@ -18,10 +18,9 @@ The table being out of order never ends a process: lookups find nothing, writes 
 
 from __future__ import annotations
 
-import struct
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, final
@@ -30,7 +29,8 @@ import lmdb
 
 from sipshard.log import logger
 from sipshard.registrar.binding import Binding
-from sipshard.registrar.record import SCHEMA_VERSION, Record, RecordError, RecordWriter, decode
+from sipshard.registrar.record import SCHEMA_VERSION, RecordError, RecordWriter, decode
+from sipshard.registrar.transaction import BINDINGS, SECOND, Databases, WriteTransaction
 from sipshard.sip import Uri
 
 MAX_AOR_BYTES = 480
@@ -45,7 +45,6 @@ RETRY_INTERVAL_S = 1.0
 GROWTH_ATTEMPTS = 4
 """A group that does not fit after the map has been doubled so often has another problem."""
 
-SECOND = struct.Struct(">Q")
 T = TypeVar("T")
 
 
@@ -61,91 +60,6 @@ class Statistics(NamedTuple):
     aors: int
     bindings: int
     map_used_percent: float
-
-
-class _Databases(NamedTuple):
-    registrations: Any
-    expiry: Any
-    meta: Any
-
-
-@final
-class WriteTransaction:
-    """One write transaction. Everything in it is committed together or not at all."""
-
-    __slots__ = ("_added", "_databases", "_encode", "_transaction")
-
-    def __init__(
-        self, transaction: lmdb.Transaction[bytes], databases: _Databases, writer: RecordWriter
-    ) -> None:
-        self._transaction = transaction
-        self._databases = databases
-        self._encode = writer.encode
-        self._added = 0
-
-    def load(self, key: bytes) -> Record | None:
-        """The record of an address-of-record. Raises RecordError when it cannot be read."""
-        data = self._transaction.get(key, None, self._databases.registrations)
-        return None if data is None else decode(data)
-
-    def store(self, key: bytes, before: Record | None, bindings: tuple[Binding, ...]) -> None:
-        """Replaces ``before``, which :meth:`load` gave for ``key``, by ``bindings``."""
-        self._added += len(bindings) - (0 if before is None else len(before.bindings))
-        if not bindings:
-            self._remove(key, before)
-            return
-        first_expiry_s = _first_expiry_s(bindings)
-        if before is None:
-            self._index(key, first_expiry_s)
-        elif first_expiry_s >= before.indexed_at_s:
-            first_expiry_s = before.indexed_at_s
-        else:
-            self._unindex(key, before.indexed_at_s)
-            self._index(key, first_expiry_s)
-        record = Record(first_expiry_s, bindings)
-        self._transaction.put(key, self._encode(record), db=self._databases.registrations)
-
-    def reindex(self, key: bytes, record: Record) -> None:
-        """Moves the entry in the expiry index to the record's real first expiry."""
-        first_expiry_s = _first_expiry_s(record.bindings)
-        self._unindex(key, record.indexed_at_s)
-        self._index(key, first_expiry_s)
-        moved = Record(first_expiry_s, record.bindings)
-        self._transaction.put(key, self._encode(moved), db=self._databases.registrations)
-
-    def due(self, now_s: int, limit: int) -> list[tuple[int, bytes]]:
-        """The first ``limit`` entries of the expiry index up to ``now_s``: (second, AOR)."""
-        found: list[tuple[int, bytes]] = []
-        with self._transaction.cursor(self._databases.expiry) as cursor:
-            for key in cursor.iternext(keys=True, values=False):
-                (second,) = SECOND.unpack_from(key)
-                if second > now_s or len(found) == limit:
-                    break
-                found.append((second, bytes(key[SECOND.size :])))
-        return found
-
-    def drop_entry(self, second: int, key: bytes) -> None:
-        """Removes an entry of the expiry index that no record stands behind."""
-        self._unindex(key, second)
-
-    def finish(self) -> None:
-        """Brings the count of bindings up to date; called once, before the commit."""
-        if self._added:
-            meta = self._databases.meta
-            (count,) = SECOND.unpack(self._transaction.get(b"bindings", bytes(8), meta))
-            count = max(0, count + self._added)
-            self._transaction.put(b"bindings", SECOND.pack(count), db=meta)
-
-    def _remove(self, key: bytes, before: Record | None) -> None:
-        if before is not None:
-            self._unindex(key, before.indexed_at_s)
-            self._transaction.delete(key, db=self._databases.registrations)
-
-    def _index(self, key: bytes, second: int) -> None:
-        self._transaction.put(SECOND.pack(second) + key, b"", db=self._databases.expiry)
-
-    def _unindex(self, key: bytes, second: int) -> None:
-        self._transaction.delete(SECOND.pack(second) + key, db=self._databases.expiry)
 
 
 @final
@@ -172,13 +86,16 @@ class LocationService:
         self._read_only = read_only
         self._clock = clock
         self._writer = RecordWriter()
-        # Held by a reader for its transaction and by whoever maps or unmaps the environment:
-        # a map must not move while somebody reads in it. Writers need not hold it, because the
-        # map is changed by the writing thread itself, between its transactions, or by a reader
-        # that found the map outgrown, which cannot be while this process is writing.
+        # ``_mapping`` is held for every read and by whoever maps or unmaps the environment: a map
+        # must not move while somebody reads in it. ``_writing`` is held for every write and by
+        # whoever maps or unmaps outside of one. Who needs both takes ``_writing`` first. A reader
+        # never waits for ``_writing`` unless the map must move, since a writer may wait for the
+        # disk or for another process.
         self._mapping = threading.Lock()
+        self._writing = threading.Lock()
         self._environment: lmdb.Environment | None = None
-        self._databases = _Databases(None, None, None)
+        self._databases = Databases(None, None, None)
+        self._is_writable = False
         self._error = ""
         self._next_attempt_s = 0.0
         with self._mapping:
@@ -232,26 +149,24 @@ class LocationService:
         transaction. Waits for the writer of another process. Raises :class:`LocationError` when
         nothing was committed; what ``work`` raises is raised again, without a commit.
         """
-        for _ in range(GROWTH_ATTEMPTS):
-            with self._mapping:
-                environment = self._opened()
-            if environment is None or self._read_only:
-                raise LocationError(self._error or "opened for reading only")
-            try:
-                with environment.begin(write=True) as transaction:
-                    batch = WriteTransaction(transaction, self._databases, self._writer)
-                    result = work(batch)
-                    batch.finish()
-            except lmdb.MapFullError:
-                self._grow()
-            except lmdb.MapResizedError:
-                self._adopt()
-            except (lmdb.Error, OSError) as error:
-                self._failed(error)
-                raise LocationError(str(error)) from error
-            else:
-                self._error = ""
-                return result
+        with self._writing:
+            for _ in range(GROWTH_ATTEMPTS):
+                environment = self._writable()
+                try:
+                    with environment.begin(write=True) as transaction:
+                        batch = WriteTransaction(transaction, self._databases, self._writer)
+                        result = work(batch)
+                        batch.finish()
+                except lmdb.MapFullError:
+                    self._grow(environment)
+                except lmdb.MapResizedError:
+                    self._map_again(environment, 0)
+                except (lmdb.Error, OSError) as error:
+                    self._failed(error)
+                    raise LocationError(str(error)) from error
+                else:
+                    self._error = ""
+                    return result
         raise LocationError("the map is full and cannot grow")
 
     def has_due(self, now_s: int) -> bool:
@@ -278,130 +193,151 @@ class LocationService:
 
     def reader_check(self) -> int:
         """Frees the reader slots of dead processes, which would keep old pages for ever."""
-        with self._mapping:
+        with self._mapping, suppress(lmdb.Error):
             environment = self._opened()
             return 0 if environment is None else environment.reader_check()
+        return 0
 
     def sync(self) -> None:
         """Brings what is committed to the disk. Raises :class:`LocationError`."""
-        with self._mapping:
-            environment = self._opened()
-        if environment is None:
-            return
-        try:
-            environment.sync(True)
-        except lmdb.Error as error:
-            raise LocationError(str(error)) from error
+        with self._writing:
+            with self._mapping:
+                environment = self._opened()
+            if environment is None or not self._is_writable:
+                return
+            try:
+                environment.sync(True)
+            except lmdb.Error as error:
+                raise LocationError(str(error)) from error
 
     def close(self) -> None:
         """Closes the environment. No other call may follow."""
-        with self._mapping:
+        with self._writing, self._mapping:
             self._forget()
             self._next_attempt_s = float("inf")
 
     def _read(self, key: bytes) -> bytes | None:
-        with self._mapping:
-            environment = self._opened()
-            if environment is None:
-                return None
-            try:
-                return _get(environment, self._databases.registrations, key)
-            except lmdb.MapResizedError:
+        """The value of ``key`` in the newest snapshot; None also when it cannot be read."""
+        for _ in range(2):
+            with self._mapping:
+                environment = self._opened()
+                if environment is None:
+                    return None
+                try:
+                    return _get(environment, self._databases.registrations, key)
+                except lmdb.MapResizedError:
+                    pass
+                except lmdb.Error as error:
+                    self._note(error)
+                    return None
+            with self._writing:
                 self._map_again(environment, 0)
-            except lmdb.Error as error:
-                self._failed(error)
-                return None
-            with suppress(lmdb.Error):
-                return _get(environment, self._databases.registrations, key)
         return None
 
     def _opened(self) -> lmdb.Environment | None:
+        """The environment, opened if it was not. ``_mapping`` is held."""
         if self._environment is None and time.monotonic() >= self._next_attempt_s:
             self._open()
         return self._environment
 
+    def _writable(self) -> lmdb.Environment:
+        """The environment for a write; one that is open for reading only is tried again."""
+        with self._mapping:
+            if not self._is_writable and time.monotonic() >= self._next_attempt_s:
+                self._forget()
+            environment = self._opened()
+            if environment is None or not self._is_writable:
+                raise LocationError(self._error or "opened for reading only")
+            return environment
+
     def _open(self) -> None:
+        """Opens for writing; if that is refused, what is there is still good for lookups."""
         self._next_attempt_s = time.monotonic() + RETRY_INTERVAL_S
+        has_table = (self._path / "data.mdb").exists()
+        if self._read_only and not has_table:
+            self._error = "there is no table yet"
+            return
+        if self._read_only:
+            is_as_wanted = self._attempt(is_writable=False)
+        else:
+            is_as_wanted = self._attempt(is_writable=True)
+            if not is_as_wanted and has_table:
+                self._attempt(is_writable=False)
+        if is_as_wanted:
+            self._error = ""
+
+    def _attempt(self, *, is_writable: bool) -> bool:
         try:
-            if not self._read_only:
+            if is_writable:
                 self._path.mkdir(mode=0o700, parents=True, exist_ok=True)
             environment = lmdb.open(
                 str(self._path),
                 map_size=self._map_size_bytes,
-                readonly=self._read_only,
-                create=not self._read_only,
+                readonly=not is_writable,
+                create=is_writable,
                 sync=self._is_synced,
                 metasync=self._is_synced,
                 mode=0o600,
                 max_readers=MAX_READERS,
-                max_dbs=len(_Databases._fields),
+                max_dbs=len(Databases._fields),
             )
         except (lmdb.Error, OSError) as error:
-            self._failed(error)
-            return
+            self._note(error)
+            return False
         try:
-            self._databases = self._prepared(environment)
+            self._databases = _databases(environment, create=is_writable)
         except (lmdb.Error, LocationError) as error:
             environment.close()
-            self._failed(error)
-            return
+            self._note(error)
+            return False
         self._environment = environment
-        self._error = ""
-
-    def _prepared(self, environment: lmdb.Environment) -> _Databases:
-        create = not self._read_only
-        names = (name.encode() for name in _Databases._fields)
-        databases = _Databases(*[environment.open_db(name, create=create) for name in names])
-        with environment.begin(databases.meta, write=create) as transaction:
-            schema = transaction.get(b"schema")
-            if schema is None and create:
-                transaction.put(b"schema", SECOND.pack(SCHEMA_VERSION))
-            elif schema is not None and SECOND.unpack(schema)[0] > SCHEMA_VERSION:
-                raise LocationError(f"{self._path} was written by a newer version")
-        return databases
+        self._is_writable = is_writable
+        return True
 
     def _measured(self, environment: lmdb.Environment) -> Statistics:
         with environment.begin() as transaction:
             aors = transaction.stat(self._databases.registrations)["entries"]
-            count = transaction.get(b"bindings", bytes(8), self._databases.meta)
+            count = transaction.get(BINDINGS, bytes(8), self._databases.meta)
         info = environment.info()
         used_bytes = (info["last_pgno"] + 1) * environment.stat()["psize"]
         state = "read-only" if self._error else "ok"
         used_percent = round(100 * used_bytes / info["map_size"], 1)
         return Statistics(state, self._error, aors, SECOND.unpack(count)[0], used_percent)
 
-    def _failed(self, error: Exception) -> None:
+    def _note(self, error: Exception) -> None:
         """Keeps the reason for ``status`` and logs it when it is a new one."""
         if str(error) != self._error:
             logger.error("location %s: %s", self._path, error)
         self._error = str(error)
+
+    def _failed(self, error: Exception) -> None:
+        """After a write that failed: some errors leave an environment that is of no more use."""
+        self._note(error)
         if isinstance(error, lmdb.PanicError | lmdb.CorruptedError):
-            self._forget()
+            with self._mapping:
+                self._forget()
 
     def _forget(self) -> None:
+        """Closes the environment; both locks are held."""
+        self._is_writable = False
         if self._environment is not None:
             self._environment.close()
             self._environment = None
 
-    def _grow(self) -> None:
-        with self._mapping:
-            if self._environment is not None:
-                self._map_size_bytes = 2 * self._environment.info()["map_size"]
-                logger.warning("location map grows to %d MB", self._map_size_bytes >> 20)
-                self._map_again(self._environment, self._map_size_bytes)
-
-    def _adopt(self) -> None:
-        with self._mapping:
-            if self._environment is not None:
-                self._map_again(self._environment, 0)
+    def _grow(self, environment: lmdb.Environment) -> None:
+        self._map_size_bytes = 2 * environment.info()["map_size"]
+        logger.warning("the location map grows to %d MB", self._map_size_bytes >> 20)
+        self._map_again(environment, self._map_size_bytes)
 
     def _map_again(self, environment: lmdb.Environment, size_bytes: int) -> None:
         """Maps ``size_bytes``; 0 is the size to which another process has grown the map.
 
+        ``_writing`` is held and no write transaction is open.
+
         LMDB's own answer to 0 may be what is used to the last page, so it is rounded up to our
         steps: every process then arrives at the same sizes.
         """
-        with suppress(lmdb.Error):
+        with self._mapping, suppress(lmdb.Error):
             environment.set_mapsize(size_bytes)
             current_bytes = environment.info()["map_size"]
             while self._map_size_bytes < current_bytes:
@@ -410,15 +346,21 @@ class LocationService:
                 environment.set_mapsize(self._map_size_bytes)
 
 
+def _databases(environment: lmdb.Environment, *, create: bool) -> Databases:
+    names = (name.encode() for name in Databases._fields)
+    databases = Databases(*[environment.open_db(name, create=create) for name in names])
+    with environment.begin(databases.meta, write=create) as transaction:
+        schema = transaction.get(b"schema")
+        if schema is None and create:
+            transaction.put(b"schema", SECOND.pack(SCHEMA_VERSION))
+        elif schema is not None and SECOND.unpack(schema)[0] > SCHEMA_VERSION:
+            raise LocationError("the table was written by a newer version")
+    return databases
+
+
 def aor_key(aor: str) -> bytes:
     """The key of an address-of-record; longer than MAX_AOR_BYTES cannot be stored."""
     return aor.encode(errors="surrogateescape")
-
-
-def _first_expiry_s(bindings: Sequence[Binding]) -> int:
-    if len(bindings) == 1:
-        return bindings[0].expires_at_s
-    return min(binding.expires_at_s for binding in bindings)
 
 
 def _get(environment: lmdb.Environment, database: Any, key: bytes) -> bytes | None:

@@ -55,5 +55,5 @@ def decode(data: bytes) -> Record:
         return Record(indexed_at_s, tuple(map(Binding._make, rows)))
     except RecordError:
         raise
-    except (ValueError, TypeError, IndexError, msgpack.UnpackException) as error:
+    except (ValueError, TypeError, LookupError, msgpack.UnpackException) as error:
         raise RecordError(f"damaged: {error}") from error

@@ -20,6 +20,7 @@ Where the RFC leaves a choice:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -68,6 +69,11 @@ class Update(NamedTuple):
 REMOVED = 0
 """The expiry time of a contact that came with an interval of zero."""
 
+# RFC 3261 §25.1: contact-params = c-p-q / c-p-expires / contact-extension, the latter with a token
+# or a quoted string, in which a semicolon separates nothing.
+_PARAMETER = re.compile(r"""([^\s;="]+)(?:\s*=\s*(?:"(?:[^"\\]|\\.)*"|[^\s;"]+))?""")
+_KNOWN = frozenset({"q", "expires", "+sip.instance", "reg-id"})
+
 OUT_OF_ORDER = Refusal(500, "Out of Order")
 TOO_MANY_CONTACTS = Refusal(403, "Too Many Contacts")
 
@@ -106,7 +112,7 @@ def prepare(request: Request, limits: Limits, now_s: int) -> Update | Refusal:
                 path,
                 contact.instance,
                 contact.reg_id,
-                contact.parameters,
+                _other_parameters(contact.parameters),
             )
         )
     if len(wanted) > 1:
@@ -172,6 +178,14 @@ def _parsed(uri: str) -> Uri | None:
         return Uri.parse(uri)
     except ValueError:
         return None
+
+
+def _other_parameters(parameters: str) -> str:
+    """Contact parameters without those that have fields of their own, as they were written."""
+    if not parameters:
+        return ""
+    kept = [each[0] for each in _PARAMETER.finditer(parameters) if each[1].lower() not in _KNOWN]
+    return ";".join(kept)
 
 
 def _last_of_each(contacts: list[Binding]) -> list[Binding]:
