@@ -14,6 +14,7 @@ import threading
 import time
 import uuid
 from dataclasses import dataclass, field
+from typing import Literal
 
 from loadtest.message import Headers, Message, answer, uri_of
 
@@ -52,8 +53,8 @@ class Dialog:
 class Phone:
     """One user with one socket. ``server`` is (host, port); close it, or use it in a ``with``.
 
-    ``answers`` says whether an incoming INVITE is answered; if not, it rings for ever.
-    ``timeout_s`` bounds every request.
+    ``behaviour`` says what an incoming INVITE gets: 180 and 200, only 180 (until :meth:`pick_up`
+    or CANCEL), or 486. ``timeout_s`` bounds every request.
     """
 
     user: str
@@ -61,7 +62,7 @@ class Phone:
     server: tuple[str, int]
     host: str = "127.0.0.1"
     port: int = 0
-    answers: bool = True
+    behaviour: Literal["answer", "ring", "busy"] = "answer"
     timeout_s: float = 32.0
     calls_taken: int = field(default=0, init=False)
     _socket: socket.socket = field(init=False)
@@ -96,6 +97,19 @@ class Phone:
     def aor(self) -> str:
         """The user's address of record, as a URI."""
         return f"sip:{self.user}@{self.domain}"
+
+    @property
+    def is_ringing(self) -> bool:
+        """Whether a call waits for :meth:`pick_up`."""
+        return bool(self._ringing)
+
+    def pick_up(self) -> None:
+        """Answers everything that rings."""
+        while self._ringing:
+            _, invite = self._ringing.popitem()
+            contact = (("Contact", f"<{self.contact}>"),)
+            self._send(answer(invite, "200 OK", contact))
+            self.calls_taken += 1
 
     def register(self, expires_s: int = 3600) -> Message:
         """Registers this phone (RFC 3261 §10.2); 0 removes the binding. The final response."""
@@ -212,8 +226,10 @@ class Phone:
             return [answer(request, "200 OK"), *cancelled]
         if request.method != "INVITE":
             return [answer(request, "200 OK")]
+        if self.behaviour == "busy":
+            return [answer(request, "486 Busy Here")]
         ringing = answer(request, "180 Ringing", contact)
-        if not self.answers:
+        if self.behaviour == "ring":
             self._ringing[request.call_id] = request
             return [ringing]
         self.calls_taken += 1

@@ -12,7 +12,7 @@ import time
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import psutil
 
@@ -79,7 +79,7 @@ class Server(ABC):
     def counted(self) -> Counted:
         """The server's own counters."""
 
-    def __enter__(self) -> Server:
+    def __enter__(self) -> Self:
         self.folder.mkdir(parents=True, exist_ok=True)
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
