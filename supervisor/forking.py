@@ -60,6 +60,13 @@ class ForkedProcesses:
             # The wake-up descriptor does the work; a handler must exist for it to be written.
             signal.signal(number, lambda _number, _frame: None)
 
+    def close(self) -> None:
+        """Gives the signals back and closes everything; all children are gone by now."""
+        signal.set_wakeup_fd(-1)
+        for number in _HANDLED_SIGNALS:
+            signal.signal(number, signal.SIG_DFL)
+        self._close_descriptors()
+
     def spawn(self, role: Role, generation: int, *, standby: bool) -> int:
         """Forks a child and returns its pid. Raises OSError when the kernel has no process."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -147,9 +154,7 @@ class ForkedProcesses:
         exit_code: int = ExitCode.FAILED
         try:
             signal.set_wakeup_fd(-1)
-            self._selector.close()
-            for inherited in (self._woken, self._wakeup, *self._pipes.values()):
-                inherited.close()
+            self._close_descriptors()
             inheritance = self._bequeath(role, generation, standby, ChildPipe(pipe))
             exit_code = run_child(self._child_types[role.kind], inheritance)
         except BaseException:
@@ -159,6 +164,11 @@ class ForkedProcesses:
                 sys.stdout.flush()
                 sys.stderr.flush()
             os._exit(exit_code)
+
+    def _close_descriptors(self) -> None:
+        self._selector.close()
+        for mine in (self._woken, self._wakeup, *self._pipes.values()):
+            mine.close()
 
 
 def _event(pid: int, report: Mapping[str, object]) -> Event:

@@ -90,7 +90,10 @@ def run(configuration: Configuration) -> int:
         # What exists now lives as long as the server: the collector in a child need not touch it,
         # and its pages stay shared.
         gc.freeze()
-        return Arbiter(_roles(configuration), configuration, surroundings).run()
+        try:
+            return Arbiter(_roles(configuration), configuration, surroundings).run()
+        finally:
+            processes.close()
 
 
 def _roles(configuration: Configuration) -> list[Role]:

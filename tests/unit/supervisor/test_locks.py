@@ -1,0 +1,72 @@
+"""Locks: two servers never share an address or a runtime directory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sipshard.config import ListenAddress
+from sipshard.errors import AddressInUseError, ExitCode
+from sipshard.supervisor.locks import address_lock, pid_file
+
+ONE = ListenAddress("udp", "127.0.0.1", 5060)
+OTHER = ListenAddress("udp", "127.0.0.2", 5060)
+WILDCARD = ListenAddress("udp", "0.0.0.0", 5060)
+IPV6_WILDCARD = ListenAddress("udp", "::", 5060)
+OTHER_PORT = ListenAddress("udp", "0.0.0.0", 5062)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [(ONE, ONE), (ONE, WILDCARD), (WILDCARD, ONE), (WILDCARD, WILDCARD)]
+)
+def test_an_address_has_one_holder(
+    tmp_path: Path, first: ListenAddress, second: ListenAddress
+) -> None:
+    with address_lock(first, tmp_path):
+        with pytest.raises(AddressInUseError, match="is in use") as caught:
+            address_lock(second, tmp_path).__enter__()
+        assert caught.value.exit_code == ExitCode.ADDRESS_IN_USE
+    with address_lock(second, tmp_path):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [(ONE, OTHER), (WILDCARD, IPV6_WILDCARD), (WILDCARD, OTHER_PORT)]
+)
+def test_addresses_that_do_not_overlap_are_independent(
+    tmp_path: Path, first: ListenAddress, second: ListenAddress
+) -> None:
+    with address_lock(first, tmp_path), address_lock(second, tmp_path):
+        pass
+
+
+def test_the_holder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.getpid", lambda: 4711)
+    with (
+        address_lock(ONE, tmp_path),
+        pytest.raises(AddressInUseError, match="by the server with pid 4711"),
+    ):
+        address_lock(ONE, tmp_path).__enter__()
+
+
+def test_a_link_in_the_place_of_a_lock_is_not_followed(tmp_path: Path) -> None:
+    target = tmp_path / "precious"
+    target.write_text("precious", encoding="ascii")
+    (tmp_path / "sipshard-udp4-5060.lock").symlink_to(target)
+    with pytest.raises(OSError, match="symbolic link"):
+        address_lock(ONE, tmp_path).__enter__()
+    assert target.read_text(encoding="ascii") == "precious"
+
+
+def test_the_runtime_directory_has_one_holder(tmp_path: Path) -> None:
+    with pid_file(tmp_path), pytest.raises(AddressInUseError, match="is in use by"):
+        pid_file(tmp_path).__enter__()
+
+
+def test_the_pid_is_shown_while_it_is_true(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.getpid", lambda: 4711)
+    path = tmp_path / "supervisor.pid"
+    with pid_file(tmp_path):
+        assert path.read_text(encoding="ascii") == "4711\n"
+    assert path.read_text(encoding="ascii") == ""
