@@ -145,7 +145,9 @@ fn an_inherited_descriptor_is_checked_made_non_blocking_and_left_open() {
         io::ErrorKind::WouldBlock
     );
     assert_eq!(borrowed.as_raw_fd(), owner.as_raw_fd());
-    drop(borrowed);
+    {
+        let _ends_here = borrowed;
+    }
     assert!(owner.local_addr().is_ok());
     let file = std::fs::File::open("/dev/null").unwrap();
     let error = UdpSocket::from_inherited(file.as_raw_fd()).unwrap_err();

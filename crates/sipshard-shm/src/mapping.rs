@@ -103,3 +103,52 @@ pub(crate) fn reserve(fd: RawFd, bytes: usize) -> io::Result<()> {
         errno => Err(io::Error::from_raw_os_error(errno)),
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+
+    /// An empty file in memory.
+    pub(crate) fn memory_file() -> OwnedFd {
+        // SAFETY: the name is a C string, and the descriptor returned is ours alone.
+        unsafe { OwnedFd::from_raw_fd(libc::memfd_create(c"test".as_ptr(), libc::MFD_CLOEXEC)) }
+    }
+
+    #[test]
+    fn two_mappings_of_a_file_show_the_same_words() {
+        use std::sync::atomic::Ordering::Relaxed;
+        let file = memory_file();
+        reserve(file.as_raw_fd(), 4096).unwrap();
+        let first = Mapping::new(file.as_raw_fd(), 4096).unwrap();
+        let second = Mapping::new(file.as_raw_fd(), 4096).unwrap();
+        drop(file);
+        first.words()[511].store(7, Relaxed);
+        assert_eq!(second.words()[511].load(Relaxed), 7);
+        assert_eq!(second.words().len(), 512);
+    }
+
+    #[test]
+    fn reserving_again_forgets_what_was_there() {
+        use std::sync::atomic::Ordering::Relaxed;
+        let file = memory_file();
+        reserve(file.as_raw_fd(), 8192).unwrap();
+        Mapping::new(file.as_raw_fd(), 8192).unwrap().words()[3].store(7, Relaxed);
+        reserve(file.as_raw_fd(), 4096).unwrap();
+        assert_eq!(file_bytes(file.as_raw_fd()).unwrap(), 4096);
+        let again = Mapping::new(file.as_raw_fd(), 4096).unwrap();
+        assert_eq!(again.words()[3].load(Relaxed), 0);
+    }
+
+    #[test]
+    fn what_cannot_be_mapped_is_an_error() {
+        assert_eq!(
+            Mapping::new(-1, 4096).unwrap_err().raw_os_error(),
+            Some(libc::EBADF)
+        );
+        assert!(reserve(-1, 4096).is_err());
+        assert!(file_bytes(-1).is_err());
+        let file = memory_file();
+        assert!(reserve(file.as_raw_fd(), usize::MAX).is_err());
+    }
+}

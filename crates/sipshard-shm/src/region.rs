@@ -240,3 +240,156 @@ fn read_header(words: &[AtomicU64]) -> Result<Layout, ShmError> {
     layout.check()?;
     Ok(layout)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mapping::tests::memory_file;
+    use std::fs::File;
+    use std::os::fd::AsRawFd;
+    use std::os::unix::fs::FileExt;
+
+    const LAYOUT: Layout = Layout {
+        workers: 3,
+        mailbox_bytes: 4096,
+    };
+
+    fn region_file() -> (File, Region) {
+        let file = File::from(memory_file());
+        let region = Region::create(file.as_raw_fd(), LAYOUT).unwrap();
+        (file, region)
+    }
+
+    #[test]
+    fn who_attaches_sees_what_the_creator_wrote() {
+        let (file, region) = region_file();
+        region.page(2).pid.write(42);
+        region.producer(0, 2).push(b"to ", b"two").unwrap();
+
+        let attached = Region::attach(file.as_raw_fd()).unwrap();
+        assert_eq!(attached.layout(), LAYOUT);
+        assert_eq!(attached.page(2).pid.read(), 42);
+        assert_eq!(
+            (attached.page(0).pid.read(), attached.page(1).pid.read()),
+            (0, 0)
+        );
+        assert!(attached
+            .consumer(0, 2)
+            .pop(|record| assert_eq!(record, b"to two")));
+    }
+
+    #[test]
+    fn parts_of_the_region_do_not_overlap() {
+        let (file, region) = region_file();
+        let size = file.metadata().unwrap().len();
+        assert_eq!((size, size % 4096), (LAYOUT.size() as u64, 0));
+        for from in 0..3 {
+            region
+                .page(from)
+                .add(crate::COUNTERS - 1, u64::from(from) + 1);
+            for to in 0..3 {
+                // As full as it gets, so that the ends of the rings are written, too.
+                let record = [from as u8, to as u8].repeat(2036);
+                let producer = region.producer(from, to);
+                producer.push(&[], &record).unwrap();
+                producer.push(&[], &[from as u8; 8]).unwrap();
+                assert_eq!(producer.push(&[], &[]), Err(crate::Full));
+            }
+        }
+        for from in 0..3 {
+            assert_eq!(
+                region.page(from).read(crate::COUNTERS - 1),
+                u64::from(from) + 1
+            );
+            for to in 0..3 {
+                let record = [from as u8, to as u8].repeat(2036);
+                assert!(region
+                    .consumer(from, to)
+                    .pop(|bytes| assert_eq!(bytes, record)));
+                assert!(region
+                    .consumer(from, to)
+                    .pop(|bytes| assert_eq!(bytes, [from as u8; 8])));
+            }
+        }
+    }
+
+    #[test]
+    fn producers_and_consumers_keep_the_memory_mapped() {
+        let (_file, region) = region_file();
+        let (producer, consumer) = (region.producer(1, 1), region.consumer(1, 1));
+        drop(region);
+        producer.push(b"still ", b"here").unwrap();
+        assert!(consumer.pop(|record| assert_eq!(record, b"still here")));
+    }
+
+    #[test]
+    fn each_mismatch_is_named() {
+        let spoilt = |offset: u64, value: u64| {
+            let (file, _region) = region_file();
+            file.write_all_at(&value.to_ne_bytes(), offset).unwrap();
+            Region::attach(file.as_raw_fd()).unwrap_err()
+        };
+        assert!(matches!(spoilt(0, 5), ShmError::Magic(5)));
+        assert!(matches!(spoilt(8, 99), ShmError::Version(99)));
+        assert!(matches!(spoilt(16, 4), ShmError::Size { .. }));
+        assert!(matches!(spoilt(16, 0), ShmError::Layout(_)));
+        assert!(matches!(spoilt(16, u64::MAX), ShmError::Layout(_)));
+        assert!(matches!(spoilt(24, 4097), ShmError::Layout(_)));
+        assert!(spoilt(8, 99).to_string().contains("version 99"));
+    }
+
+    #[test]
+    fn memory_of_another_length_is_refused_before_it_is_touched() {
+        for bytes in [
+            0,
+            100,
+            LAYOUT.size() as u64 - 1,
+            LAYOUT.size() as u64 + 4096,
+        ] {
+            let (file, _region) = region_file();
+            file.set_len(bytes).unwrap();
+            let error = Region::attach(file.as_raw_fd()).unwrap_err();
+            assert!(
+                matches!(error, ShmError::Size { found, .. } if found == bytes),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_region_that_was_never_finished_is_refused() {
+        let file = File::from(memory_file());
+        file.set_len(LAYOUT.size() as u64).unwrap();
+        assert!(matches!(
+            Region::attach(file.as_raw_fd()),
+            Err(ShmError::Magic(0))
+        ));
+    }
+
+    #[test]
+    fn dimensions_out_of_bounds_are_refused() {
+        for (workers, mailbox_bytes) in [
+            (0, 4096),
+            (257, 4096),
+            (1, 0),
+            (1, 2048),
+            (1, 4095),
+            (1, 12288),
+        ] {
+            let file = memory_file();
+            let layout = Layout {
+                workers,
+                mailbox_bytes,
+            };
+            let error = Region::create(file.as_raw_fd(), layout).unwrap_err();
+            assert!(matches!(error, ShmError::Layout(found) if found == layout));
+        }
+        assert!(Region::create(-1, LAYOUT).unwrap_err().source().is_some());
+    }
+
+    #[test]
+    #[should_panic(expected = "shard 3 of 3")]
+    fn a_shard_that_there_is_not_is_a_fault_of_the_caller() {
+        region_file().1.page(3);
+    }
+}
