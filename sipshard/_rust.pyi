@@ -118,6 +118,7 @@ class Engine:
         listeners: Sequence[tuple[int, str, str, int]],   # (fd, "udp", advertised host, port)
         domains: Sequence[str], secret: bytes, max_transactions: int,
         timers_ms: tuple[int, int, int, int],              # T1 T2 T4 C
+        batch_delay_us: int,
         standby: bool) -> None: ...
     def run(self, timeout_s: float | None) -> list[tuple[int, int]]:
         """Serves until a foreign descriptor is ready, an event waits or the timeout has passed. Returns the ready foreign (fd, selectors mask) pairs."""

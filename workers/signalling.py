@@ -113,6 +113,7 @@ class SignallingWorker(ChildProcess):
             secret=inheritance.installation_secret,
             max_transactions=configuration.limits.max_transactions,
             timers_ms=(timers.t1_ms, timers.t2_ms, timers.t4_ms, int(ring_s * 1000)),
+            batch_delay_us=configuration.server.batch_delay_us,
             standby=inheritance.standby,
         )
 

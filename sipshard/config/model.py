@@ -113,6 +113,14 @@ class Server(Table):
         "correct; the first is faster.",
     )
     pin: StrictBool = Field(default=True, description="Keep every worker on one CPU.")
+    batch_delay_us: StrictInt = Field(
+        default=1000,
+        ge=0,
+        le=10_000,
+        description="How long, in microseconds, a busy worker lets datagrams gather before it takes "
+        "them together. It saves a third of the CPU under load and adds that much delay; a quiet "
+        "worker never waits. `0` turns it off.",
+    )
     stop_timeout_s: Number = Field(
         default=10.0,
         ge=0,

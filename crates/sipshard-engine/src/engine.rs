@@ -1,5 +1,6 @@
 //! The worker's loop.
 
+use crate::batching::Batching;
 use crate::core::Core;
 use crate::ports::Ports;
 use crate::publish::Publisher;
@@ -14,6 +15,8 @@ use std::os::fd::RawFd;
 
 /// The loop turns at least so often, for the heartbeat.
 const LONGEST_SLEEP_MS: u64 = 1_000;
+/// Timers that are due within the same interval share one wake-up; the shortest timer of RFC 3261 is 200 ms.
+const TIMER_GRAIN_MS: u64 = 16;
 /// So many batches are taken from one socket before the others get their turn.
 const BATCHES_PER_TURN: usize = 8;
 /// Token of the mailboxes' eventfd; sockets have their listener's index, foreign descriptors [`FOREIGN`] + fd.
@@ -48,6 +51,7 @@ pub struct Engine {
     ports: Ports,
     core: Core,
     publisher: Publisher,
+    batching: Batching,
     ready: Vec<Ready>,
     now: Timestamp,
 }
@@ -67,6 +71,7 @@ impl Engine {
             .collect();
         let ports = Ports::new(&descriptors)?;
         let publisher = Publisher::new(&settings);
+        let batching = Batching::new(settings.batch_delay);
         let core = Core::new(settings);
         poller.add(core.post().own_wakeup(), MAIL, epoll::READABLE)?;
         let mut engine = Self {
@@ -75,6 +80,7 @@ impl Engine {
             ports,
             core,
             publisher,
+            batching,
             ready: Vec::new(),
             now: present(),
         };
@@ -178,7 +184,7 @@ impl Engine {
     }
 
     fn sleep_ms(&self, limit: Option<Timestamp>) -> u64 {
-        let deadline = self.core.next_deadline();
+        let deadline = self.core.next_deadline().map(to_grain);
         [limit, deadline]
             .into_iter()
             .flatten()
@@ -188,6 +194,9 @@ impl Engine {
 
     /// Waits for work and does one round of it.
     fn turn(&mut self, sleep_ms: u64) -> io::Result<()> {
+        if sleep_ms > 0 {
+            self.batching.rest(self.now);
+        }
         self.poller.wait(&mut self.events, sleep_ms as i32)?;
         self.now = present();
         let mut is_mail_waiting = false;
@@ -197,7 +206,11 @@ impl Engine {
                 token if token >= FOREIGN => {
                     self.ready.push(((token - FOREIGN) as RawFd, event.mask))
                 }
-                listener => receive(&mut self.ports, &mut self.core, self.now, listener as usize)?,
+                listener => {
+                    let count =
+                        receive(&mut self.ports, &mut self.core, self.now, listener as usize)?;
+                    self.batching.note(self.now, count);
+                }
             }
         }
         if is_mail_waiting {
@@ -216,21 +229,34 @@ impl Engine {
     }
 }
 
-fn receive(ports: &mut Ports, core: &mut Core, now: Timestamp, listener: usize) -> io::Result<()> {
+fn receive(
+    ports: &mut Ports,
+    core: &mut Core,
+    now: Timestamp,
+    listener: usize,
+) -> io::Result<usize> {
+    let mut total = 0;
     for _ in 0..BATCHES_PER_TURN {
-        let is_more = ports.receive(listener, |source, datagram, is_truncated| {
-            core.proxy().counts().add(Count::DatagramsReceived);
+        let (count, is_full) = ports.receive(listener, |source, datagram, is_truncated| {
             if is_truncated {
                 core.proxy().counts().add(Count::Oversized);
                 return;
             }
             core.handle_datagram(now, listener as u16, source, datagram);
         })?;
-        if !is_more {
+        total += count;
+        if !is_full {
             break;
         }
     }
-    Ok(())
+    core.proxy()
+        .counts()
+        .add_many(Count::DatagramsReceived, total as u64);
+    Ok(total)
+}
+
+fn to_grain(deadline: Timestamp) -> Timestamp {
+    Timestamp::from_millis(deadline.as_millis().next_multiple_of(TIMER_GRAIN_MS))
 }
 
 fn present() -> Timestamp {

@@ -2,6 +2,7 @@
 //!
 //! Start with [`Engine`]: its doc comment is the driving contract.
 
+mod batching;
 mod core;
 mod engine;
 mod parcel;
@@ -24,6 +25,7 @@ use sipshard_shm::Region;
 use std::fmt;
 use std::io;
 use std::os::fd::RawFd;
+use std::time::Duration;
 
 /// Names of the counters on a worker's page, by index.
 pub const COUNTER_NAMES: &[&str] = Count::NAMES;
@@ -60,6 +62,8 @@ pub struct EngineSettings {
     pub max_transactions: usize,
     /// Table 4 of RFC 3261.
     pub timers: TimerValues,
+    /// How long a busy worker lets datagrams gather before it takes them together; zero: not at all.
+    pub batch_delay: Duration,
     /// Start as the successor of a worker that still runs.
     pub is_standby: bool,
 }

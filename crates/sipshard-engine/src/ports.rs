@@ -34,18 +34,18 @@ impl Ports {
         self.sockets.iter().map(AsRawFd::as_raw_fd)
     }
 
-    /// Takes one batch from a socket; true when more may wait.
+    /// Takes one batch from a socket; returns its size, and whether more may wait.
     pub fn receive(
         &mut self,
         listener: usize,
         mut handle: impl FnMut(SocketAddr, &[u8], bool),
-    ) -> io::Result<bool> {
+    ) -> io::Result<(usize, bool)> {
         let count = self.incoming.receive(&self.sockets[listener])?;
         for index in 0..count {
             let (bytes, source, is_truncated) = self.incoming.datagram(index);
             handle(source, bytes, is_truncated);
         }
-        Ok(self.incoming.is_full())
+        Ok((count, self.incoming.is_full()))
     }
 
     /// Sends everything in the outbox, socket by socket, and empties it.

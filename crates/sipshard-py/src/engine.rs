@@ -13,6 +13,7 @@ use sipshard_proto::proxy::{
 use sipshard_proto::transaction::timer::TimerValues;
 use sipshard_proto::Handle;
 use std::net::IpAddr;
+use std::time::Duration;
 
 /// What select() asks for and gives back (`selectors.EVENT_READ`, `EVENT_WRITE`).
 const EVENT_READ: u32 = 1;
@@ -33,7 +34,7 @@ pub struct Engine {
 #[pymethods]
 impl Engine {
     #[new]
-    #[pyo3(signature = (*, shard, generation, region, wakeups, listeners, domains, secret, max_transactions, timers_ms, standby))]
+    #[pyo3(signature = (*, shard, generation, region, wakeups, listeners, domains, secret, max_transactions, timers_ms, batch_delay_us, standby))]
     // Keyword-only: every argument names itself where the engine is made, once per worker.
     #[allow(clippy::too_many_arguments)]
     fn new(
@@ -46,6 +47,7 @@ impl Engine {
         secret: [u8; 16],
         max_transactions: usize,
         timers_ms: (u32, u32, u32, u32),
+        batch_delay_us: u64,
         standby: bool,
     ) -> PyResult<Self> {
         let transports = listeners
@@ -68,6 +70,7 @@ impl Engine {
                 t4_ms,
                 c_ms,
             },
+            batch_delay: Duration::from_micros(batch_delay_us),
             is_standby: standby,
         };
         let engine =

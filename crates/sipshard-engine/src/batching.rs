@@ -1,0 +1,91 @@
+//! A busy worker lets datagrams gather for a moment and takes them together.
+//!
+//! Waking a process costs more CPU than handling a SIP message. A worker that is woken for every datagram spends most of
+//! its time on that; one that sleeps a millisecond first finds several waiting, and every system call is shared. Below
+//! the rate at which several would gather it does not wait at all, so that a quiet server answers at once.
+
+use sipshard_proto::Timestamp;
+use std::time::Duration;
+
+/// The rate is looked at over windows of this length.
+const WINDOW_MS: u64 = 20;
+/// Waiting pays when at least so many datagrams are expected to gather meanwhile.
+const WORTHWHILE: u64 = 2;
+
+/// Decides when to wait.
+pub struct Batching {
+    delay: Duration,
+    window_start: Timestamp,
+    in_window: u64,
+    is_busy: bool,
+}
+
+impl Batching {
+    /// `delay` is how long datagrams gather; zero turns waiting off.
+    pub fn new(delay: Duration) -> Self {
+        Self {
+            delay,
+            window_start: Timestamp::default(),
+            in_window: 0,
+            is_busy: false,
+        }
+    }
+
+    /// So many datagrams have just come.
+    pub fn note(&mut self, now: Timestamp, count: usize) {
+        self.in_window += count as u64;
+        let elapsed_ms = now.ms_since(self.window_start);
+        if elapsed_ms < WINDOW_MS {
+            return;
+        }
+        let per_delay = self.in_window * self.delay.as_micros() as u64 / (elapsed_ms * 1_000);
+        self.is_busy = per_delay >= WORTHWHILE;
+        self.window_start = now;
+        self.in_window = 0;
+    }
+
+    /// Waits if that pays.
+    pub fn rest(&self, now: Timestamp) {
+        if self.pays(now) {
+            std::thread::sleep(self.delay);
+        }
+    }
+
+    fn pays(&self, now: Timestamp) -> bool {
+        // After a pause nobody knows whether the next datagram comes alone.
+        self.is_busy && now.ms_since(self.window_start) < 2 * WINDOW_MS
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn after(per_ms: usize, milliseconds: u64) -> Batching {
+        let mut batching = Batching::new(Duration::from_millis(1));
+        for now in 1..=milliseconds {
+            batching.note(Timestamp::from_millis(now), per_ms);
+        }
+        batching
+    }
+
+    #[test]
+    fn a_quiet_worker_never_waits_and_a_busy_one_does() {
+        assert!(!after(1, 100).pays(Timestamp::from_millis(100)));
+        assert!(after(3, 100).pays(Timestamp::from_millis(100)));
+    }
+
+    #[test]
+    fn a_pause_ends_the_waiting() {
+        assert!(!after(3, 100).pays(Timestamp::from_millis(100 + 3 * WINDOW_MS)));
+    }
+
+    #[test]
+    fn no_delay_means_no_waiting() {
+        let mut batching = Batching::new(Duration::ZERO);
+        for now in 1..100 {
+            batching.note(Timestamp::from_millis(now), 50);
+        }
+        assert!(!batching.pays(Timestamp::from_millis(99)));
+    }
+}
