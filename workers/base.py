@@ -112,13 +112,13 @@ class ChildPipe:
     def commands(self) -> list[str]:
         """Takes the commands that have arrived, without waiting."""
         commands = []
-        with suppress(BlockingIOError):
+        with suppress(BlockingIOError, ConnectionResetError):
             while packet := self._connection.recv(REPORT_BYTES):
                 commands.append(str(msgpack.unpackb(packet)["command"]))
         return commands
 
     def _report(self, message: dict[str, object]) -> None:
-        with suppress(BlockingIOError, BrokenPipeError):
+        with suppress(BlockingIOError, ConnectionError):
             self._connection.send(msgpack.packb(message))
 
 

@@ -117,9 +117,9 @@ class Server(Table):
         default=1000,
         ge=0,
         le=10_000,
-        description="How long, in microseconds, a busy worker lets datagrams gather before it takes "
-        "them together. It saves a third of the CPU under load and adds that much delay; a quiet "
-        "worker never waits. `0` turns it off.",
+        description="How long, in microseconds, a busy worker lets datagrams gather before it "
+        "takes them together. It saves a third of the CPU under load and adds that much delay; a "
+        "quiet worker never waits. `0` turns it off.",
     )
     stop_timeout_s: Number = Field(
         default=10.0,

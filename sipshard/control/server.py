@@ -55,6 +55,11 @@ class ControlServer:
         self._selector = selectors.DefaultSelector()
         self.watch(listener, self._accept)
 
+    @property
+    def connections(self) -> int:
+        """How many clients are connected."""
+        return len(self._connections)
+
     def watch(self, source: socket.socket | int, callback: Callable[[], None]) -> None:
         """Calls ``callback`` in :meth:`turn` whenever ``source`` can be read."""
         self._selector.register(source, selectors.EVENT_READ, callback)
