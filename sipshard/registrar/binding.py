@@ -15,7 +15,7 @@ class Binding(NamedTuple):
     ``expires_at_s``  Unix time in seconds
     ``call_id``, ``cseq``  of the REGISTER that wrote it last; they order updates (§10.3 step 7)
     ``path``          route set towards the contact, nearest proxy first (RFC 3327)
-    ``instance``, ``reg_id``  RFC 5626; kept for the response, not used for matching yet
+    ``instance``, ``reg_id``  RFC 5626, the URN without brackets; kept for the response only
     ``parameters``    other Contact parameters as written
     """
 

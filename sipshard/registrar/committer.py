@@ -11,6 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple, Protocol, TypeAlias, final
 
@@ -37,7 +38,8 @@ class Job(NamedTuple):
     echoes_path: bool
 
 
-class Failure(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Failure:
     """The table could not be written; nothing of the update is in it."""
 
     problem: str

@@ -129,7 +129,7 @@ def contact_value(binding: Binding, now_s: int) -> str:
     if q_milli != 1000:
         value = f"{value};q={q_milli / 1000:.3g}"
     if instance is not None:
-        value = f'{value};+sip.instance="{instance}"'
+        value = f'{value};+sip.instance="<{instance}>"'
     if reg_id is not None:
         value = f"{value};reg-id={reg_id}"
     if parameters:

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from sipshard.policy.decision import HeaderFields
@@ -36,7 +37,8 @@ RETRANSMISSION_S = 32
 """64·T1, for which a client repeats a request (RFC 3261 §17.1.2.2, Timer F)."""
 
 
-class Refusal(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Refusal:
     """A failure response: the update has no effect at all."""
 
     status: int

@@ -46,7 +46,9 @@ def refused(*headers: tuple[str, str]) -> Refusal:
     return refusal
 
 
-def bound(uri: str = PHONE, *, cseq: int = 1, call_id: str = "a@phone", left_s: int = 600) -> Binding:
+def bound(
+    uri: str = PHONE, *, cseq: int = 1, call_id: str = "a@phone", left_s: int = 600
+) -> Binding:
     return Binding(uri, 1000, NOW_S + left_s, call_id, cseq)
 
 
@@ -71,7 +73,8 @@ class TestStep6:
 
     def test_no_contact_asks_only(self) -> None:
         update = prepared()
-        assert update.contacts == () and not update.removes_all
+        assert update.contacts == ()
+        assert not update.removes_all
         assert apply(update, [bound()], NOW_S, 3) == (bound(),)
 
     def test_star_with_expires_zero_removes_all(self) -> None:
@@ -133,7 +136,8 @@ class TestStep7Intervals:
         update = prepare(register(contact(f"<{PHONE}>;expires=3600")), limits, NOW_S)
         assert isinstance(update, Update)
         refusal = prepare(register(contact(f"<{PHONE}>;expires=3599")), limits, NOW_S)
-        assert isinstance(refusal, Refusal) and refusal.status == 423
+        assert isinstance(refusal, Refusal)
+        assert refusal.status == 423
 
     def test_a_malformed_contact_is_400(self) -> None:
         assert refused(contact("<sip:")).status == 400
@@ -147,12 +151,15 @@ class TestStep7Ordering:
         after = apply(update, [bound()], NOW_S, 3)
         assert isinstance(after, tuple)
         assert [each.uri for each in after] == [PHONE, "sip:b@192.0.2.2"]
-        assert after[1].q_milli == 500 and after[1].cseq == 1 and after[1].call_id == "b@phone"
+        assert after[1].q_milli == 500
+        assert after[1].cseq == 1
+        assert after[1].call_id == "b@phone"
 
     def test_a_higher_cseq_refreshes(self) -> None:
         after = apply(prepared(contact(f"<{PHONE}>"), cseq=2), [bound(cseq=1)], NOW_S, 3)
         assert isinstance(after, tuple)
-        assert after[0].expires_at_s == NOW_S + 1800 and after[0].cseq == 2
+        assert after[0].expires_at_s == NOW_S + 1800
+        assert after[0].cseq == 2
 
     @pytest.mark.parametrize("expires", ["0", "600"])
     def test_a_lower_cseq_of_the_same_call_id_is_aborted(self, expires: str) -> None:
@@ -167,8 +174,10 @@ class TestStep7Ordering:
     def test_another_call_id_wins_whatever_its_cseq(self) -> None:
         update = prepared(contact(f"<{PHONE}>"), call_id="restarted@phone", cseq=1)
         after = apply(update, [bound(cseq=99)], NOW_S, 3)
-        assert isinstance(after, tuple) and len(after) == 1
-        assert after[0].call_id == "restarted@phone" and after[0].cseq == 1
+        assert isinstance(after, tuple)
+        assert len(after) == 1
+        assert after[0].call_id == "restarted@phone"
+        assert after[0].cseq == 1
 
     def test_what_has_expired_orders_nothing(self) -> None:
         update = prepared(contact(f"<{PHONE}>"), cseq=1)
@@ -220,7 +229,8 @@ class TestMaxContacts:
         stored = [bound(f"sip:{number}@192.0.2.1") for number in range(3)]
         update = prepared(contact("<sip:0@192.0.2.1>;expires=0"), contact(f"<{PHONE}>"), cseq=50)
         after = apply(update, stored, NOW_S, 3)
-        assert isinstance(after, tuple) and len(after) == 3
+        assert isinstance(after, tuple)
+        assert len(after) == 3
 
     def test_a_refresh_passes_when_the_limit_was_lowered(self) -> None:
         stored = [bound(), bound("sip:b@192.0.2.2")]
@@ -262,7 +272,7 @@ class TestContacts:
 
     def test_a_contact_that_comes_twice_counts_once_with_its_last_interval(self) -> None:
         update = prepared(
-            contact(f"<{PHONE}>;expires=100"), contact(f"<SIP:alice@192.0.2.1:5060>;expires=200")
+            contact(f"<{PHONE}>;expires=100"), contact("<SIP:alice@192.0.2.1:5060>;expires=200")
         )
         assert [each.expires_at_s - NOW_S for each in update.contacts] == [200]
 
@@ -279,6 +289,7 @@ class TestContacts:
     def test_instance_and_parameters_are_kept_apart(self) -> None:
         value = f'<{PHONE}>;expires=90;+sip.instance="<urn:uuid:1>";reg-id=1;q=0.7;x="a;b";flag'
         binding = prepared(contact(value)).contacts[0]
-        assert binding.instance is not None and "urn:uuid:1" in binding.instance
+        assert binding.instance is not None
+        assert "urn:uuid:1" in binding.instance
         assert binding.q_milli == 700
         assert binding.parameters == 'x="a;b";flag'
