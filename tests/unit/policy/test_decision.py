@@ -11,7 +11,7 @@ from sipshard import Forward, Redirect, Reject, Respond, Save
 
 def test_equal_decisions_are_equal() -> None:
     assert Reject(480) == Reject(480)
-    assert Reject(480) != Respond(480)
+    assert Respond(480) not in [Reject(480)]
     assert Forward("sip:a@b", record_route=True) == Forward("sip:a@b", record_route=True)
     assert Save("a@b") != Save("c@d")
 

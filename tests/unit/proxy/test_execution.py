@@ -1,0 +1,312 @@
+"""Decisions become calls of the engine; mistakes of a policy become one 500 each."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from sipshard import Forward, Redirect, Reject, Request, Respond, Response, Router, Save, Uri
+from sipshard.proxy.execution import Execution
+from sipshard.testing import FakeBinding, FakeLocation, request, response
+from tests.unit.fakes import FakeEngine, Forwarded, Responded
+
+BINDING = FakeBinding("sip:bob@192.0.2.7", 500, ("<sip:edge.example.net;lr>",))
+LOCATION = FakeLocation({"bob@example.com": [BINDING]})
+
+
+class Fixture:
+    """One worker's execution with one handler for INVITE and REGISTER."""
+
+    def __init__(self, handler: Callable[..., object]) -> None:
+        self.engine = FakeEngine()
+        self.saved: list[tuple[int, str]] = []
+        self.loop = asyncio.new_event_loop()
+        router = Router()
+        router.request("INVITE", "REGISTER")(handler)
+        services = {"location": LOCATION, "server": None}
+        self.execution = Execution(
+            self.engine, self, router, services, self.loop, max_suspended=2, max_failure_handlers=2
+        )
+
+    def save(self, transaction_id: int, request: Request, aor: str) -> None:
+        self.saved.append((transaction_id, aor))
+
+    def handle(self, *events: tuple[str, int, Request, Response | None]) -> None:
+        """Gives events to the execution in the running loop, then lets the loop turn."""
+        self.loop.call_soon(self.execution.handle, events)
+        for _ in range(6):
+            self.loop.call_soon(self.loop.stop)
+            self.loop.run_forever()
+
+    def ask(self, number: int = 1, method: str = "INVITE") -> None:
+        self.handle(("request", number, request(method), None))
+
+    def fail(self, number: int = 1, status: int = 486) -> None:
+        call = request()
+        self.handle(("failure", number, call, response(status, call)))
+
+
+@pytest.fixture
+def make() -> Iterator[Callable[[Callable[..., object]], Fixture]]:
+    made: list[Fixture] = []
+
+    def build(handler: Callable[..., object]) -> Fixture:
+        made.append(Fixture(handler))
+        return made[-1]
+
+    yield build
+    for fixture in made:
+        fixture.execution.close()
+        fixture.handle()
+        fixture.loop.close()
+
+
+Make = Callable[[Callable[..., object]], Fixture]
+
+
+class TestForward:
+    @pytest.mark.parametrize(
+        ("targets", "expected"),
+        [
+            ("sip:a@192.0.2.1", [("sip:a@192.0.2.1", 1000, ())]),
+            (Uri.parse("sip:a@192.0.2.1;lr"), [("sip:a@192.0.2.1;lr", 1000, ())]),
+            (BINDING, [(BINDING.uri, 500, BINDING.path)]),
+            (
+                [BINDING, "sip:a@192.0.2.1"],
+                [(BINDING.uri, 500, BINDING.path), ("sip:a@192.0.2.1", 1000, ())],
+            ),
+            ((BINDING,), [(BINDING.uri, 500, BINDING.path)]),
+        ],
+        ids=["text", "uri", "binding", "several", "tuple"],
+    )
+    def test_every_kind_of_target(self, make: Make, targets: Any, expected: Any) -> None:
+        fixture = make(lambda request: Forward(targets))
+        fixture.ask()
+        assert fixture.engine.forwards == [Forwarded(1, expected, False, None, False)]
+
+    def test_its_options_reach_the_engine(self, make: Make) -> None:
+        def handler(request: Request, location: FakeLocation) -> Forward:
+            bindings = location.lookup(request.uri)
+            return Forward(
+                bindings, record_route=True, ring_timeout=30, on_failure=lambda q, r: None
+            )
+
+        fixture = make(handler)
+        fixture.ask()
+        expected = [(BINDING.uri, 500, BINDING.path)]
+        assert fixture.engine.forwards == [Forwarded(1, expected, True, 30, True)]
+
+    def test_an_empty_target_set_is_480(self, make: Make) -> None:
+        """RFC 3261 §16.5"""
+        fixture = make(lambda request: Forward(()))
+        fixture.ask()
+        assert [each.status for each in fixture.engine.responses] == [480]
+
+    @pytest.mark.parametrize("targets", ["no uri", [1], 1, None])
+    def test_an_unusable_target_is_500(self, make: Make, targets: Any) -> None:
+        fixture = make(lambda request: Forward(targets))
+        fixture.ask()
+        assert [each.status for each in fixture.engine.responses] == [500]
+
+
+class TestAnswers:
+    @pytest.mark.parametrize(
+        ("decision", "expected"),
+        [
+            (Reject(480), Responded(1, 480, None, [], b"")),
+            (
+                Reject(503, "Busy", [("Retry-After", "5")]),
+                Responded(1, 503, "Busy", [("Retry-After", "5")], b""),
+            ),
+            (
+                Respond(200, headers=(("X", "y"),), body=b"z"),
+                Responded(1, 200, None, [("X", "y")], b"z"),
+            ),
+            (
+                Redirect("sip:a@192.0.2.1"),
+                Responded(1, 302, None, [("Contact", "<sip:a@192.0.2.1>")], b""),
+            ),
+            (
+                Redirect(["sip:a@b", Uri.parse("sip:c@d")], code=300),
+                Responded(1, 300, None, [("Contact", "<sip:a@b>"), ("Contact", "<sip:c@d>")], b""),
+            ),
+        ],
+    )
+    def test_each_kind(self, make: Make, decision: object, expected: Responded) -> None:
+        fixture = make(lambda request: decision)
+        fixture.ask()
+        assert fixture.engine.responses == [expected]
+
+    def test_save_goes_to_the_registrar(self, make: Make) -> None:
+        fixture = make(lambda request: Save("alice@example.com"))
+        fixture.ask(7, "REGISTER")
+        assert fixture.saved == [(7, "alice@example.com")]
+        assert fixture.engine.responses == []
+
+    def test_a_method_without_a_handler_is_405_with_allow(self, make: Make) -> None:
+        """RFC 3261 §8.2.1"""
+        fixture = make(lambda request: Reject(480))
+        fixture.ask(method="PUBLISH")
+        assert fixture.engine.responses == [
+            Responded(1, 405, None, [("Allow", "INVITE, REGISTER")], b"")
+        ]
+
+
+class TestMistakes:
+    @pytest.mark.parametrize(
+        "mistake",
+        [
+            lambda request: None,
+            lambda request: 404,
+            lambda request: "sip:a@b",
+            lambda request: 1 // 0,
+            lambda request: Reject(480, headers=[("X", "a\r\nEvil: b")]),
+        ],
+        ids=["none", "number", "text", "raising", "header-injection"],
+    )
+    def test_each_costs_its_request_and_no_other(
+        self, make: Make, mistake: Any, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        answers = iter([mistake, lambda request: Reject(480)])
+        fixture = make(lambda request: next(answers)(request))
+        with caplog.at_level(logging.ERROR, "sipshard"):
+            fixture.handle(("request", 1, request(), None), ("request", 2, request(), None))
+        assert [(each.transaction_id, each.status) for each in fixture.engine.responses] == [
+            (1, 500),
+            (2, 480),
+        ]
+        (record,) = caplog.records
+        assert record.exc_info is not None
+        assert "policy failed for INVITE" in record.getMessage()
+
+    def test_a_coroutine_that_raises_later(
+        self, make: Make, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        async def handler(request: Request) -> Reject:
+            await asyncio.sleep(0)
+            raise LookupError("in the policy")
+
+        fixture = make(handler)
+        with caplog.at_level(logging.ERROR, "sipshard"):
+            fixture.ask()
+        assert [each.status for each in fixture.engine.responses] == [500]
+        assert "in the policy" in caplog.text
+
+    def test_a_coroutine_that_cancels_itself(self, make: Make) -> None:
+        async def handler(request: Request) -> Reject:
+            await asyncio.sleep(0)
+            raise asyncio.CancelledError
+
+        fixture = make(handler)
+        fixture.ask()
+        assert [each.status for each in fixture.engine.responses] == [500]
+
+    def test_too_many_waiting_are_503(self, make: Make) -> None:
+        async def handler(request: Request) -> Reject:
+            await asyncio.Event().wait()
+            return Reject(480)
+
+        fixture = make(handler)
+        fixture.handle(*[("request", number, request(), None) for number in range(3)])
+        assert fixture.engine.responses == [Responded(2, 503, None, [("Retry-After", "5")], b"")]
+        assert fixture.execution.suspended == 2
+
+
+class TestSuspended:
+    def test_the_decision_comes_later(self, make: Make) -> None:
+        async def handler(request: Request) -> Reject:
+            await asyncio.sleep(0)
+            return Reject(486)
+
+        fixture = make(handler)
+        fixture.ask()
+        assert [each.status for each in fixture.engine.responses] == [486]
+
+    def test_a_caller_who_hangs_up_needs_no_decision(self, make: Make) -> None:
+        ended: list[str] = []
+
+        async def handler(request: Request) -> Reject:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                ended.append("cleaned up")
+            return Reject(480)
+
+        fixture = make(handler)
+        fixture.ask()
+        fixture.handle(("cancelled", 1, request(), None))
+        assert ended == ["cleaned up"]
+        assert fixture.engine.responses == []
+        assert fixture.execution.suspended == 0
+
+
+class TestFailure:
+    def forwarded(self, make: Make, on_failure: Callable[..., object]) -> Fixture:
+        fixture = make(lambda request: Forward("sip:a@192.0.2.1", on_failure=on_failure))
+        fixture.ask()
+        return fixture
+
+    def test_none_passes_the_response_on(self, make: Make) -> None:
+        fixture = self.forwarded(make, lambda request, response: None)
+        fixture.fail()
+        assert fixture.engine.passed_on == [1]
+
+    def test_another_target_is_tried(self, make: Make) -> None:
+        def voicemail(request: Request, response: Response, location: object) -> Forward | None:
+            assert location is LOCATION
+            return Forward("sip:voicemail@192.0.2.9") if response.status == 486 else None
+
+        fixture = self.forwarded(make, voicemail)
+        fixture.fail()
+        assert [each.targets[0][0] for each in fixture.engine.forwards] == [
+            "sip:a@192.0.2.1",
+            "sip:voicemail@192.0.2.9",
+        ]
+        assert not fixture.engine.forwards[1].report_failure
+
+    def test_a_coroutine_that_waits_may_pass_on_too(self, make: Make) -> None:
+        async def handler(request: Request, response: Response) -> None:
+            await asyncio.sleep(0)
+
+        fixture = self.forwarded(make, handler)
+        fixture.fail()
+        assert fixture.engine.passed_on == [1]
+
+    def test_one_that_raises_is_500(self, make: Make) -> None:
+        fixture = self.forwarded(make, lambda request, response: 1 // 0)
+        fixture.fail()
+        assert [each.status for each in fixture.engine.responses] == [500]
+
+    def test_one_with_unknown_parameters_is_500(self, make: Make) -> None:
+        fixture = self.forwarded(make, lambda request, response, database: None)
+        fixture.fail()
+        assert [each.status for each in fixture.engine.responses] == [500]
+
+    def test_it_is_asked_once(self, make: Make) -> None:
+        asked: list[int] = []
+        fixture = self.forwarded(make, lambda request, response: asked.append(response.status))
+        fixture.fail()
+        fixture.fail()
+        assert asked == [486]
+        assert fixture.engine.passed_on == [1, 1]
+
+    def test_what_is_over_is_forgotten(self, make: Make) -> None:
+        fixture = self.forwarded(make, lambda request, response: Reject(500))
+        fixture.handle(("cancelled", 1, request(), None))
+        fixture.fail()
+        assert fixture.engine.passed_on == [1]
+
+    def test_beyond_the_bound_the_oldest_is_passed_on(self, make: Make) -> None:
+        fixture = make(
+            lambda request: Forward("sip:a@192.0.2.1", on_failure=lambda q, r: Reject(600))
+        )
+        for number in (1, 2, 3):
+            fixture.ask(number)
+        for number in (1, 2, 3):
+            fixture.fail(number)
+        assert fixture.engine.passed_on == [1]
+        assert [each.transaction_id for each in fixture.engine.responses] == [2, 3]
