@@ -15,6 +15,9 @@ use std::os::fd::RawFd;
 
 /// The loop turns at least so often, for the heartbeat.
 const LONGEST_SLEEP_MS: u64 = 1_000;
+/// Predecessor and successor share their shard's eventfd, and one may take a signal that was meant for the other; so
+/// both look into their mailboxes at least so often until one of them is gone.
+const SHARED_WAKEUP_SLEEP_MS: u64 = 5;
 /// Timers that are due within the same interval share one wake-up; the shortest timer of RFC 3261 is 200 ms.
 const TIMER_GRAIN_MS: u64 = 16;
 /// So many batches are taken from one socket before the others get their turn.
@@ -85,7 +88,7 @@ impl Engine {
             now: present(),
         };
         if engine.core.mode() == Mode::Serving {
-            engine.open_sockets()?;
+            engine.start_serving()?;
         }
         engine.publisher.publish(&mut engine.core, engine.now);
         Ok(engine)
@@ -162,9 +165,8 @@ impl Engine {
         if self.core.mode() != Mode::Standby {
             return Ok(());
         }
-        self.core.collect_hand_over(self.now);
         self.core.set_mode(Mode::Serving);
-        self.open_sockets()
+        self.start_serving()
     }
 
     /// Serves nobody any more; the descriptors stay open, they are the supervisor's.
@@ -176,6 +178,17 @@ impl Engine {
         }
     }
 
+    /// Takes what a predecessor may have left in the mailboxes, whose signals it has consumed, then the sockets.
+    fn start_serving(&mut self) -> io::Result<()> {
+        self.core.collect_hand_over(self.now);
+        self.core.collect_mail(self.now);
+        self.open_sockets()
+    }
+
+    fn shares_wakeup(&self) -> bool {
+        self.core.mode() != Mode::Serving
+    }
+
     fn open_sockets(&mut self) -> io::Result<()> {
         for (listener, fd) in self.ports.descriptors().enumerate() {
             self.poller.add(fd, listener as u64, epoll::READABLE)?;
@@ -185,11 +198,16 @@ impl Engine {
 
     fn sleep_ms(&self, limit: Option<Timestamp>) -> u64 {
         let deadline = self.core.next_deadline().map(to_grain);
+        let longest_ms = if self.shares_wakeup() {
+            SHARED_WAKEUP_SLEEP_MS
+        } else {
+            LONGEST_SLEEP_MS
+        };
         [limit, deadline]
             .into_iter()
             .flatten()
             .map(|point| point.ms_since(self.now))
-            .fold(LONGEST_SLEEP_MS, u64::min)
+            .fold(longest_ms, u64::min)
     }
 
     /// Waits for work and does one round of it.
@@ -216,6 +234,8 @@ impl Engine {
         if is_mail_waiting {
             // Drained before the mailboxes are read: mail that comes in between wakes us once more.
             wake::drain(self.core.post().own_wakeup())?;
+        }
+        if is_mail_waiting || self.shares_wakeup() {
             self.core.collect_mail(self.now);
         }
         self.core.handle_timeout(self.now);
