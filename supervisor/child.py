@@ -93,7 +93,7 @@ class Child:
 BACK_OFF_S = (0.0, 0.1, 0.5, 2.0, 5.0)
 
 # Who has served this long has proven that the role can be filled, and failures count anew.
-SETTLED_S = 1.0
+SETTLED_S = 0.5
 
 
 @dataclass(slots=True)
