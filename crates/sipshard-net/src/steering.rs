@@ -40,7 +40,8 @@ pub struct Steering {
     pub workers: u16,
     /// The secret start of the hash.
     pub basis: u32,
-    /// The secret multiplier of the hash; must be odd, or the bytes' lowest bits would be lost.
+    /// The secret multiplier of the hash; must be odd, or bits would be lost with every byte. Five
+    /// modulo eight is best: such numbers have the longest period.
     pub multiplier: u32,
 }
 
@@ -304,8 +305,8 @@ fn hash_words(code: &mut Assembler, multiplier: u32, end: Label) {
 
 /// Hashes a value that ends before the datagram's last byte, and falls through to the end.
 fn hash_bytes(code: &mut Assembler, multiplier: u32, end: Label) {
-    // One byte less than there is room for: the last byte of the datagram is the LF.
-    for byte in 0..HASHED_BYTES - 1 {
+    // At most HASHED_BYTES - 1 are left of the datagram, and the last of them is the LF.
+    for byte in 0..HASHED_BYTES - 2 {
         code.load_x_cell(VALUE_CELL);
         code.load_byte_at_x(byte);
         hash_byte(code, multiplier, end);

@@ -156,17 +156,48 @@ proptest! {
         let result = run(&program(&steering), text.as_bytes());
         prop_assert_eq!(result, Ok(worker_of_value(&steering, call_id.as_bytes())));
     }
+}
 
-    #[test]
-    fn every_prefix_of_a_message_stays_within_its_bytes(
-        steering in steering(),
-        cut in 0usize..400,
-    ) {
-        let message = b"INVITE sip:bob@example.com SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK7\r\n\
-            To: Bob <sip:bob@example.com>\r\nCall-ID:   3848276298220188511@atlanta.example.com\r\n\
-            CSeq: 1 INVITE\r\nContent-Length: 0\r\n\r\n";
-        let prefix = &message[..cut.min(message.len())];
-        prop_assert!(run(&program(&steering), prefix).is_ok());
+const EXAMPLE: Steering = Steering {
+    workers: 4,
+    basis: 0x9e37_79b9,
+    multiplier: 0x85eb_ca6b,
+};
+
+#[test]
+fn every_prefix_of_a_message_stays_within_its_bytes() {
+    let program = program(&EXAMPLE);
+    // One of these fillers puts each byte of the header at each place of a chunk.
+    for filler in 0..45 {
+        let message = format!(
+            "INVITE sip:bob@example.com SIP/2.0\r\nVia: SIP/2.0/UDP h{:x<filler$}\r\n\
+             Call-ID:   3848276298220188511@atlanta.example.com\r\nCSeq: 1 INVITE\r\n\r\n",
+            ""
+        );
+        for cut in 0..message.len() {
+            let result = run(&program, &message.as_bytes()[..cut]);
+            assert!(result.is_ok(), "filler {filler}, cut {cut}: {result:?}");
+        }
+    }
+}
+
+#[test]
+fn a_value_of_any_length_may_end_the_datagram() {
+    let program = program(&EXAMPLE);
+    for length in 0..50 {
+        let call_id = &"f81d4fae-7dec-11d0-a765-00a0c91e6bf6@foo.bar.example.com"[..length];
+        for (blanks, end) in [("", "\n"), (" ", "\n"), ("   ", "\r\n"), ("\t", "\r\n\r\n")] {
+            let text = format!(
+                "ACK sip:b SIP/2.0\r\n{:60}\r\nCall-ID:{blanks}{call_id}{end}",
+                ""
+            );
+            let result = run(&program, text.as_bytes());
+            assert_eq!(
+                result,
+                Ok(worker_of_value(&EXAMPLE, call_id.as_bytes())),
+                "{text}"
+            );
+        }
     }
 }
 
