@@ -109,9 +109,9 @@ def _estate(configuration: Configuration) -> Iterator[Estate]:
         runtime_dir = configuration.server.runtime_dir
         try:
             runtime_dir.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(pid_file(runtime_dir))
         except OSError as error:
             raise BootError(f"server.runtime_dir {runtime_dir}: {error.strerror}") from None
+        stack.enter_context(pid_file(runtime_dir))
         listeners = tuple(
             stack.enter_context(
                 open_listener(

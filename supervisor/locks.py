@@ -20,7 +20,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from sipshard.config import ListenAddress
-from sipshard.errors import AddressInUseError
+from sipshard.errors import AddressInUseError, BootError
 
 _SYSTEM_DIRECTORY = Path("/run/lock")
 
@@ -34,7 +34,10 @@ def lock_directory() -> Path:
 
 @contextmanager
 def address_lock(address: ListenAddress, directory: Path) -> Iterator[None]:
-    """Holds a listen address. Raises AddressInUseError when another process does."""
+    """Holds a listen address.
+
+    Raises AddressInUseError when another process does, BootError when there can be no lock.
+    """
     family = "6" if address.is_ipv6 else "4"
     port_file = directory / f"sipshard-{address.transport}{family}-{address.port}.lock"
     host = address.host.replace(":", "_")
@@ -49,7 +52,7 @@ def address_lock(address: ListenAddress, directory: Path) -> Iterator[None]:
 def pid_file(runtime_directory: Path) -> Iterator[None]:
     """Holds the runtime directory and shows our pid in it.
 
-    Raises AddressInUseError when another supervisor holds it, OSError when it cannot be written.
+    Raises AddressInUseError when another supervisor holds it, BootError when it cannot be written.
     """
     path = runtime_directory / "supervisor.pid"
     with _held(path, fcntl.LOCK_EX, f"{runtime_directory} is in use"):
@@ -62,7 +65,10 @@ def pid_file(runtime_directory: Path) -> Iterator[None]:
 
 @contextmanager
 def _held(path: Path, mode: int, what: str) -> Iterator[None]:
-    descriptor = _open(path)
+    try:
+        descriptor = _open(path)
+    except OSError as error:
+        raise BootError(f"lock {path}: {error.strerror}") from None
     try:
         try:
             fcntl.flock(descriptor, mode | fcntl.LOCK_NB)
@@ -83,7 +89,10 @@ def _open(path: Path) -> int:
         return os.open(path, flags)
     except FileNotFoundError:
         with suppress(FileExistsError):
-            os.close(os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o644))
+            made = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o644)
+            # Whatever our umask: a server of another user must be able to try the lock.
+            os.fchmod(made, 0o644)
+            os.close(made)
         return os.open(path, flags)
 
 

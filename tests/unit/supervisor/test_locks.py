@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from sipshard.config import ListenAddress
-from sipshard.errors import AddressInUseError, ExitCode
+from sipshard.errors import AddressInUseError, BootError, ExitCode
 from sipshard.supervisor.locks import address_lock, pid_file
 
 ONE = ListenAddress("udp", "127.0.0.1", 5060)
@@ -54,9 +55,23 @@ def test_a_link_in_the_place_of_a_lock_is_not_followed(tmp_path: Path) -> None:
     target = tmp_path / "precious"
     target.write_text("precious", encoding="ascii")
     (tmp_path / "sipshard-udp4-5060.lock").symlink_to(target)
-    with pytest.raises(OSError, match="symbolic link"):
+    with pytest.raises(BootError, match="symbolic link"):
         address_lock(ONE, tmp_path).__enter__()
     assert target.read_text(encoding="ascii") == "precious"
+
+
+def test_a_lock_can_be_tried_by_every_user(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        with address_lock(ONE, tmp_path):
+            assert {file.stat().st_mode & 0o777 for file in tmp_path.iterdir()} == {0o644}
+    finally:
+        os.umask(before)
+
+
+def test_a_directory_that_is_none(tmp_path: Path) -> None:
+    with pytest.raises(BootError, match="No such file"):
+        address_lock(ONE, tmp_path / "nowhere").__enter__()
 
 
 def test_the_runtime_directory_has_one_holder(tmp_path: Path) -> None:
