@@ -67,7 +67,10 @@ fn parse_party(value: &[u8], bytes: &[u8]) -> Option<NameAddrSpans> {
 /// refused: the steering program of the kernel ends the value there.
 #[inline]
 fn is_call_id(value: &[u8]) -> bool {
-    !value.is_empty() && value.iter().all(|byte| *byte > b' ')
+    !value.is_empty()
+        && value
+            .iter()
+            .fold(true, |sound, byte| sound & (*byte > b' '))
 }
 
 /// RFC 3261 §25.1: `CSeq = "CSeq" HCOLON 1*DIGIT LWS Method`; the number fits 32 bits (§8.1.1.5).

@@ -28,13 +28,10 @@ impl<'a> Host<'a> {
     ///
     /// Practice has labels with underscores and last labels that start with a digit (names of containers),
     /// so any run of letters, digits, `-`, `_` and `.` counts as a name.
-    #[inline]
     pub fn parse(bytes: &'a [u8]) -> Option<Host<'a>> {
-        match bytes {
-            [b'[', address @ .., b']'] => parse_ipv6(address).map(Host::V6),
-            [] => None,
-            _ if !bytes.iter().all(|byte| NAME[usize::from(*byte)]) => None,
-            _ => Some(parse_ipv4(bytes).map_or(Host::Name(bytes), Host::V4)),
+        match split_host(bytes)? {
+            (host, _, []) => Some(host),
+            _ => None,
         }
     }
 
@@ -68,9 +65,6 @@ static NAME: [bool; 256] = class(b"-._");
 /// they mean octal.
 #[inline]
 fn parse_ipv4(bytes: &[u8]) -> Option<Ipv4Addr> {
-    if !bytes[0].is_ascii_digit() || bytes.len() > 15 {
-        return None;
-    }
     let mut octets = [0_u8; 4];
     let mut parts = bytes.split(|byte| *byte == b'.');
     for octet in &mut octets {
@@ -106,19 +100,25 @@ pub(crate) fn parse_ipv6(bytes: &[u8]) -> Option<Ipv6Addr> {
     text.replacen(":::", "::", 1).parse().ok()
 }
 
-/// `host [ COLON port ]` without white space: the host as written, and the rest behind the host.
+/// The host at the start of `bytes`, the same as written, and the rest behind it.
 ///
-/// The host ends at the first byte that cannot be in one; what follows is for the caller to judge.
+/// It ends at the first byte that cannot be in one; what follows is for the caller to judge.
 #[inline]
-pub(crate) fn split_host(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let length = match bytes.first()? {
-        b'[' => memchr::memchr(b']', bytes)? + 1,
-        _ => bytes
-            .iter()
-            .position(|byte| !NAME[usize::from(*byte)])
-            .unwrap_or(bytes.len()),
+pub(crate) fn split_host(bytes: &[u8]) -> Option<(Host<'_>, &[u8], &[u8])> {
+    if bytes.first() == Some(&b'[') {
+        let (raw, rest) = bytes.split_at(memchr::memchr(b']', bytes)? + 1);
+        return Some((Host::V6(parse_ipv6(&raw[1..raw.len() - 1])?), raw, rest));
+    }
+    let length = bytes
+        .iter()
+        .position(|byte| !NAME[usize::from(*byte)])
+        .unwrap_or(bytes.len());
+    let (raw, rest) = bytes.split_at(length);
+    let host = match raw.first()? {
+        b'0'..=b'9' => parse_ipv4(raw).map_or(Host::Name(raw), Host::V4),
+        _ => Host::Name(raw),
     };
-    (length > 0).then(|| bytes.split_at(length))
+    Some((host, raw, rest))
 }
 
 /// `port = 1*DIGIT`, at most 65535: its value, and the rest behind it.

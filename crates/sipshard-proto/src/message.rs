@@ -48,7 +48,8 @@ impl<'a> Message<'a> {
         if bytes.is_empty() {
             return Err(Fault::Empty);
         }
-        let head = head::read(bytes)?;
+        let mut headers = HeaderFields::new();
+        let head = head::read(bytes, &mut headers)?;
         let essentials = Essentials::parse(bytes, &head.values)?;
         let method = method_of(bytes, &head.start_line, &essentials)?;
         let length = message_length(bytes, head.end, head.values.content_length)?;
@@ -58,7 +59,7 @@ impl<'a> Message<'a> {
             start_line_end: head.start_line_end as u32,
             body_start: head.end as u32,
             method,
-            headers: head.headers,
+            headers,
             essentials,
         })
     }

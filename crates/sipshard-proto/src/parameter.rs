@@ -46,6 +46,10 @@ impl<'a> Iterator for Parameters<'a> {
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         let rest = self.rest.take()?;
+        if let Some((parameter, end)) = read_simple(rest) {
+            self.rest = rest.get(end + 1..);
+            return Some(Ok(parameter));
+        }
         let Some(end) = parameter_end(rest) else {
             return Some(Err(Fault::BadParameter));
         };
@@ -57,8 +61,45 @@ impl<'a> Iterator for Parameters<'a> {
     }
 }
 
-/// The index of the semicolon that ends the first parameter; `None` for a quote that is never closed.
+/// The first parameter and where it ends, when it has neither white space nor quotes: nearly all of them.
 #[inline]
+fn read_simple(bytes: &[u8]) -> Option<(Parameter<'_>, usize)> {
+    let name_end = plain_length(bytes, 0, b'=');
+    let name = &bytes[..name_end];
+    let (value, end) = match bytes.get(name_end) {
+        None | Some(b';') => (None, name_end),
+        Some(b'=') => {
+            let end = plain_length(bytes, name_end + 1, b';');
+            if !matches!(bytes.get(end), None | Some(b';')) || end == name_end + 1 {
+                return None;
+            }
+            (Some(&bytes[name_end + 1..end]), end)
+        }
+        Some(_) => return None,
+    };
+    (!name.is_empty()).then_some((Parameter { name, value }, end))
+}
+
+/// The index of the first byte from `start` on that is `stop`, a semicolon, or not plain.
+#[inline]
+fn plain_length(bytes: &[u8], start: usize, stop: u8) -> usize {
+    bytes[start..]
+        .iter()
+        .position(|byte| !PLAIN[usize::from(*byte)] || *byte == stop || *byte == b';')
+        .map_or(bytes.len(), |length| start + length)
+}
+
+static PLAIN: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = is_plain(byte as u8);
+        byte += 1;
+    }
+    table
+};
+
+/// The index of the semicolon that ends the first parameter; `None` for a quote that is never closed.
 fn parameter_end(bytes: &[u8]) -> Option<usize> {
     let Some(index) = bytes.iter().position(|byte| matches!(byte, b';' | b'"')) else {
         return Some(bytes.len());
@@ -71,7 +112,6 @@ fn parameter_end(bytes: &[u8]) -> Option<usize> {
     Some(closed + memchr2(b';', b'"', rest).unwrap_or(rest.len()))
 }
 
-#[inline]
 fn parse_one(bytes: &[u8]) -> Result<Parameter<'_>, Fault> {
     let (name, value) = cut(bytes, b'=');
     let name = trim(name);
@@ -86,7 +126,6 @@ fn parse_one(bytes: &[u8]) -> Result<Parameter<'_>, Fault> {
     }
 }
 
-#[inline]
 fn is_value(value: &[u8]) -> bool {
     if value[0] == b'"' {
         return quoted_string_end(value) == Some(value.len());
@@ -96,7 +135,7 @@ fn is_value(value: &[u8]) -> bool {
 
 /// What a name or an unquoted value may consist of here.
 #[inline]
-fn is_plain(byte: u8) -> bool {
+const fn is_plain(byte: u8) -> bool {
     byte > b' ' && byte != 0x7f && !matches!(byte, b'"' | b',' | b'<' | b'>')
 }
 

@@ -67,7 +67,7 @@ impl<'a> Uri<'a> {
     /// [`Fault::BadUri`].
     pub fn parse(raw: &'a [u8]) -> Result<Uri<'a>, Fault> {
         let (scheme, rest) = split_scheme(raw).ok_or(Fault::BadUri)?;
-        if rest.is_empty() || !rest.iter().all(|byte| is_uri_byte(*byte)) {
+        if rest.is_empty() || !are_uri_bytes(rest) {
             return Err(Fault::BadUri);
         }
         match scheme {
@@ -154,10 +154,17 @@ fn split_scheme(raw: &[u8]) -> Option<(Scheme, &[u8])> {
     is_scheme.then_some((Scheme::Other, rest?))
 }
 
-/// What may stand in a URI at all.
+/// Whether every byte may stand in a URI at all. Looks at all of them, so that it can take sixteen at once.
 #[inline]
-fn is_uri_byte(byte: u8) -> bool {
-    byte > b' ' && byte != 0x7f && !matches!(byte, b'"' | b'<' | b'>')
+fn are_uri_bytes(bytes: &[u8]) -> bool {
+    bytes.iter().fold(true, |sound, byte| {
+        sound
+            & (*byte > b' ')
+            & (*byte != 0x7f)
+            & (*byte != b'"')
+            & (*byte != b'<')
+            & (*byte != b'>')
+    })
 }
 
 #[inline]
@@ -174,8 +181,7 @@ fn parse_sip<'a>(scheme: Scheme, raw: &'a [u8], rest: &'a [u8]) -> Option<Uri<'a
     if user.is_some_and(|user| user.is_empty() || !escapes_are_whole(user)) {
         return None;
     }
-    let (host_raw, rest) = split_host(rest)?;
-    let host = Host::parse(host_raw)?;
+    let (host, host_raw, rest) = split_host(rest)?;
     let (port, rest) = match rest {
         [b':', rest @ ..] => split_port(rest).map(|(port, rest)| (Some(port), rest))?,
         _ => (None, rest),
@@ -300,8 +306,7 @@ fn same_header(one: &[u8], two: &[u8]) -> bool {
 /// check for From and To, whose URIs nobody routes by.
 #[inline]
 pub(crate) fn is_plausible(bytes: &[u8]) -> bool {
-    split_scheme(bytes).is_some_and(|(_, rest)| !rest.is_empty())
-        && bytes.iter().all(|byte| is_uri_byte(*byte))
+    split_scheme(bytes).is_some_and(|(_, rest)| !rest.is_empty()) && are_uri_bytes(bytes)
 }
 
 #[cfg(test)]

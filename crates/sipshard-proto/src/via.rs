@@ -143,7 +143,7 @@ fn parse_hop(raw: &[u8]) -> Option<(Via<'_>, &[u8])> {
     if transport.is_empty() || sent_by.len() == rest.len() {
         return None;
     }
-    let (host_raw, rest) = split_host(sent_by)?;
+    let (host, _, rest) = split_host(sent_by)?;
     let (port, rest) = match trim_start(rest) {
         [b':', rest @ ..] => split_port(trim_start(rest)).map(|(port, rest)| (Some(port), rest))?,
         _ => (None, rest),
@@ -152,7 +152,7 @@ fn parse_hop(raw: &[u8]) -> Option<(Via<'_>, &[u8])> {
         raw,
         transport,
         sent_by: &sent_by[..sent_by.len() - rest.len()],
-        host: Host::parse(host_raw)?,
+        host,
         port,
         parameters: &raw[raw.len()..],
         branch: None,
