@@ -20,6 +20,9 @@ RETRY_AFTER_S = 5
 WRITE_FAILURES = "location_write_failures"
 """The counter of registrations that were answered 500 because the table was not written."""
 
+BINDINGS_SAVED = "bindings_saved"
+"""The counter of contacts that were written; ``status`` takes its growth for a sound table."""
+
 
 class Responder(Protocol):
     """The part of the engine that the registrar needs."""
@@ -101,7 +104,7 @@ class Registrar:
             self._date_s = now_s
             self._date = formatdate(now_s, usegmt=True)
         respond = self._engine.respond
-        failures = 0
+        failures = saved = 0
         for job, result in zip(jobs, results, strict=True):
             if isinstance(result, Refusal):
                 respond(job.transaction_id, result.status, result.reason, result.headers, b"")
@@ -109,7 +112,10 @@ class Registrar:
                 failures += 1
                 respond(job.transaction_id, 500, None, (), b"")
             else:
+                saved += len(job.update.contacts)
                 respond(job.transaction_id, 200, None, self._accepted(job, result, now_s), b"")
+        if saved:
+            self._engine.count(BINDINGS_SAVED, saved)
         if failures:
             self._engine.count(WRITE_FAILURES, failures)
 

@@ -234,6 +234,7 @@ class TestTrouble:
         assert fixture.engine.counters == {"location_write_failures": 2}
         assert fixture.location.lookup(ALICE) == ()
         assert fixture.answer(register("<sip:a@192.0.2.1>")).status == 200
+        assert fixture.engine.counters == {"location_write_failures": 2, "bindings_saved": 1}
 
     def test_a_path_that_cannot_be_made_is_500(self, tmp_path: Path, clock: Clock) -> None:
         (tmp_path / "file").write_text("in the way")
