@@ -78,9 +78,10 @@ impl Ring {
     }
 }
 
-/// The word at `position` of a ring. `data` is a power of two long.
-fn at(data: &[AtomicU64], position: u64) -> &AtomicU64 {
-    &data[position as usize & (data.len() - 1)]
+/// The words of a ring from `position` on, once around. `data` is a power of two long.
+fn words_from(data: &[AtomicU64], position: u64) -> impl Iterator<Item = &AtomicU64> {
+    let (wrapped, first) = data.split_at(position as usize & (data.len() - 1));
+    first.iter().chain(wrapped)
 }
 
 /// Words that `bytes` take.
@@ -139,13 +140,14 @@ impl Producer {
         if needed > free {
             return Err(Full);
         }
-        let data = self.ring.data();
-        let words = record.chunks(WORD_BYTES).map(padded_word);
-        for (offset, word) in (0..).zip([record_header(length)].into_iter().chain(words)) {
+        let words = [record_header(length)]
+            .into_iter()
+            .chain(padded_words(record));
+        for (place, word) in words_from(self.ring.data(), tail).zip(words) {
             if !is_alive() {
                 return Ok(());
             }
-            at(data, tail.wrapping_add(offset)).store(word, Ordering::Relaxed);
+            place.store(word, Ordering::Relaxed);
         }
         if is_alive() {
             // Release: the record is complete for whoever sees the new tail.
@@ -157,11 +159,13 @@ impl Producer {
     }
 }
 
-/// Up to eight bytes as a word, the first byte lowest in memory, zeros behind them.
-fn padded_word(bytes: &[u8]) -> u64 {
-    let mut word = [0; WORD_BYTES];
-    word[..bytes.len()].copy_from_slice(bytes);
-    u64::from_ne_bytes(word)
+/// The bytes as words, the first byte lowest in memory, zeros behind the last.
+fn padded_words(bytes: &[u8]) -> impl Iterator<Item = u64> + '_ {
+    let (whole, rest) = bytes.as_chunks::<WORD_BYTES>();
+    let mut last = [0; WORD_BYTES];
+    last[..rest.len()].copy_from_slice(rest);
+    let last = (!rest.is_empty()).then_some(last);
+    whole.iter().copied().chain(last).map(u64::from_ne_bytes)
 }
 
 /// The reading end of a mailbox. Moves between threads, and is used by one at a time.
@@ -241,16 +245,15 @@ impl Consumer {
         if filled > self.ring.capacity() {
             return None;
         }
-        let data = self.ring.data();
-        let length = record_length(at(data, head).load(Ordering::Relaxed))? as usize;
+        let mut places = words_from(self.ring.data(), head);
+        let length = record_length(places.next()?.load(Ordering::Relaxed))? as usize;
         let words = word_count(length);
         if words >= filled {
             return None;
         }
-        record.clear();
-        for offset in 1..=words {
-            let word = at(data, head.wrapping_add(offset)).load(Ordering::Relaxed);
-            record.extend_from_slice(&word.to_ne_bytes());
+        record.resize(words as usize * WORD_BYTES, 0);
+        for (bytes, place) in record.chunks_exact_mut(WORD_BYTES).zip(places) {
+            bytes.copy_from_slice(&place.load(Ordering::Relaxed).to_ne_bytes());
         }
         record.truncate(length);
         Some(head.wrapping_add(1 + words))
