@@ -96,3 +96,58 @@ fn parse_max_forwards(value: Option<Span>, bytes: &[u8]) -> Result<Option<u8>, F
     let number = decimal(value.of(bytes)).ok_or(Fault::BadMaxForwards)?;
     Ok(Some(u8::try_from(number).unwrap_or(u8::MAX)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rfc3261_20_16_cseq_is_a_number_and_a_method() {
+        assert_eq!(parse_cseq(b"4711 INVITE"), Some((4711, &b"INVITE"[..])));
+        assert_eq!(parse_cseq(b"0009\r\n  INVITE"), Some((9, &b"INVITE"[..])));
+        assert_eq!(parse_cseq(b"4294967295 X"), Some((u32::MAX, &b"X"[..])));
+        for bad in [
+            &b""[..],
+            b"1",
+            b"1 ",
+            b"INVITE 1",
+            b"1INVITE",
+            b"4294967296 X",
+            b"-1 X",
+            b"1 A B",
+        ] {
+            assert_eq!(parse_cseq(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn rfc3261_20_22_max_forwards_saturates_and_must_be_a_number() {
+        let parse = |value: &[u8]| parse_max_forwards(Some(Span::new(0, value.len())), value);
+        assert_eq!(parse(b"70"), Ok(Some(70)));
+        assert_eq!(parse(b"0"), Ok(Some(0)));
+        assert_eq!(parse(b"300"), Ok(Some(255)));
+        assert_eq!(parse(b""), Err(Fault::BadMaxForwards));
+        assert_eq!(parse(b"-1"), Err(Fault::BadMaxForwards));
+        assert_eq!(parse_max_forwards(None, b""), Ok(None));
+    }
+
+    #[test]
+    fn rfc3261_20_8_a_call_id_has_no_white_space() {
+        assert!(is_call_id(br#"word%ZK-!.*_+'@word`~)(><:\/"][?}{"#));
+        assert!(!is_call_id(b""));
+        assert!(!is_call_id(b"a b"));
+        assert!(!is_call_id(b"a\r\n b"));
+        assert!(!is_call_id(b"a\0"));
+    }
+
+    #[test]
+    fn rfc3261_19_3_every_parameter_of_a_party_is_checked() {
+        let tag = |value: &[u8]| {
+            parse_party(value, value).map(|party| party.tag.map(|tag| tag.of(value).to_vec()))
+        };
+        assert_eq!(tag(b"<sip:a@b>;x=y;TAG=z"), Some(Some(b"z".to_vec())));
+        assert_eq!(tag(b"<sip:a@b>"), Some(None));
+        assert_eq!(tag(b"<sip:a@b>;tag"), None);
+        assert_eq!(tag(b"<sip:a@b>;tag=x;;"), None);
+    }
+}

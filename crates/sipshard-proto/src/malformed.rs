@@ -146,3 +146,108 @@ fn is_answerable(line: &[u8]) -> bool {
         .is_some_and(|prefix| prefix.eq_ignore_ascii_case(b"SIP/"));
     !is_response && crate::scan::is_token(method) && method != b"ACK"
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(datagram: &str, fault: Fault) -> Option<String> {
+        let mut out = Vec::new();
+        refuse(datagram.as_bytes(), fault, &mut out)
+            .map(|()| String::from_utf8(out).expect("the test's message is UTF-8"))
+    }
+
+    #[test]
+    fn rfc3261_8_2_6_the_answer_has_what_the_request_had() {
+        let request = "INVITE sip:bob@example.com SIP/2.0\r\n\
+            Via: SIP/2.0/UDP a;branch=1, SIP/2.0/UDP b;branch=2\r\n\
+            v: SIP/2.0/UDP c;branch=3\r\n\
+            f: <sip:alice@example.com>\r\n ;tag=1\r\n\
+            t: <sip:bob@example.com>;tag=2\r\n\
+            broken line\r\n\
+            i: abc\r\n\
+            CSeq: x INVITE\r\n\
+            Subject: not copied\r\n\r\nbody";
+        let expected = "SIP/2.0 400 Bad CSeq\r\n\
+            Via: SIP/2.0/UDP a;branch=1\r\n\
+            Via: SIP/2.0/UDP b;branch=2\r\n\
+            Via: SIP/2.0/UDP c;branch=3\r\n\
+            From: <sip:alice@example.com>   ;tag=1\r\n\
+            To: <sip:bob@example.com>;tag=2\r\n\
+            Call-ID: abc\r\n\
+            CSeq: x INVITE\r\n\
+            Content-Length: 0\r\n\r\n";
+        assert_eq!(refusal(request, Fault::BadCSeq).as_deref(), Some(expected));
+    }
+
+    #[test]
+    fn rfc3261_8_2_7_the_tag_is_the_same_for_a_retransmission_only() {
+        let request = "OPTIONS sip:b SIP/2.0\r\nVia: SIP/2.0/UDP a;branch=1\r\nTo: sip:b\r\n\r\n";
+        let once = refusal(request, Fault::MissingFrom).expect("it has a Via");
+        let again = refusal(request, Fault::MissingFrom).expect("it has a Via");
+        let other =
+            refusal(&request.replace("=1", "=2"), Fault::MissingFrom).expect("it has a Via");
+        assert_eq!(once, again);
+        let tag = |response: &str| {
+            response
+                .split(";tag=")
+                .nth(1)
+                .map(|tag| tag[..16].to_owned())
+        };
+        assert!(tag(&once).is_some());
+        assert_ne!(tag(&once), tag(&other));
+    }
+
+    #[test]
+    fn rfc4475_3_1_2_6_a_broken_to_is_sent_back_as_it_came() {
+        let request = "OPTIONS sip:b SIP/2.0\r\nVia: SIP/2.0/UDP a\r\nTo: \"open <sip:b>\r\n\r\n";
+        let response = refusal(request, Fault::BadTo).expect("it has a Via");
+        assert!(response.contains("\r\nTo: \"open <sip:b>\r\n"));
+    }
+
+    #[test]
+    fn rfc3261_17_1_1_3_and_18_3_what_is_never_answered() {
+        let with_via = |line: &str| format!("{line}\r\nVia: SIP/2.0/UDP a\r\n\r\n");
+        assert!(refusal(&with_via("INVITE sip:b SIP/2.0"), Fault::MissingFrom).is_some());
+        assert_eq!(
+            refusal(&with_via("ACK sip:b SIP/2.0"), Fault::MissingFrom),
+            None
+        );
+        assert_eq!(
+            refusal(&with_via("SIP/2.0 200 OK"), Fault::MissingFrom),
+            None
+        );
+        assert_eq!(
+            refusal(&with_via("sip/2.0 200 OK"), Fault::MissingFrom),
+            None
+        );
+        assert_eq!(
+            refusal(
+                "INVITE sip:b SIP/2.0\r\nTo: sip:b\r\n\r\n",
+                Fault::MissingVia
+            ),
+            None
+        );
+        assert_eq!(
+            refusal("INVITE sip:b SIP/2.0\r\nVia: x\r\n\r\n", Fault::BadVia),
+            None
+        );
+        assert_eq!(refusal("\r\n\r\n", Fault::Empty), None);
+        assert_eq!(refusal("", Fault::Empty), None);
+    }
+
+    #[test]
+    fn nothing_of_the_body_is_taken_for_a_header_field() {
+        let request = "MESSAGE sip:b SIP/2.0\r\nVia: SIP/2.0/UDP a\r\n\r\nFrom: <sip:x>\r\n\r\n";
+        let response = refusal(request, Fault::MissingFrom).expect("it has a Via");
+        assert!(!response.contains("\r\nFrom:"));
+    }
+
+    #[test]
+    fn at_most_70_vias_are_copied() {
+        let vias = "SIP/2.0/UDP a,".repeat(40) + "SIP/2.0/UDP a";
+        let request = format!("MESSAGE sip:b SIP/2.0\r\nVia: {vias}\r\nVia: {vias}\r\n\r\n");
+        let response = refusal(&request, Fault::MissingFrom).expect("it has a Via");
+        assert_eq!(response.matches("Via: ").count(), MAX_VIAS);
+    }
+}

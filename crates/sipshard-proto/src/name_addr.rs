@@ -141,3 +141,83 @@ impl NameAddrSpans {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name_addr(text: &str) -> NameAddr<'_> {
+        NameAddr::parse(text.as_bytes()).unwrap_or_else(|fault| panic!("{text}: {fault:?}"))
+    }
+
+    #[test]
+    fn rfc3261_20_20_the_three_forms() {
+        let quoted = name_addr(r#""A. G. Bell \"<\"" <sip:agb@bell-telephone.com> ;tag=a48s"#);
+        assert_eq!(quoted.display, br#""A. G. Bell \"<\"""#);
+        assert_eq!(quoted.uri, b"sip:agb@bell-telephone.com");
+        assert_eq!(quoted.tag(), Some(&b"a48s"[..]));
+        let bare = name_addr("sip:+12125551212@server.phone2net.com;tag=887s");
+        assert_eq!((bare.display, bare.in_brackets), (&b""[..], false));
+        assert_eq!(bare.uri, b"sip:+12125551212@server.phone2net.com");
+        assert_eq!(bare.tag(), Some(&b"887s"[..]));
+        let tokens = name_addr("Anonymous Caller <sip:c8oqz84zk7z@privacy.org>;tag=hyh8");
+        assert_eq!(tokens.display, b"Anonymous Caller");
+        assert!(tokens.in_brackets);
+    }
+
+    #[test]
+    fn rfc3261_20_10_only_brackets_keep_parameters_in_the_uri() {
+        let inside = name_addr("<sip:a@b;transport=tcp>;q=1");
+        assert_eq!(
+            (inside.uri, inside.parameters),
+            (&b"sip:a@b;transport=tcp"[..], &b"q=1"[..])
+        );
+        let outside = name_addr("sip:a@b;transport=tcp");
+        assert_eq!(
+            (outside.uri, outside.parameters),
+            (&b"sip:a@b"[..], &b"transport=tcp"[..])
+        );
+        assert_eq!(outside.parameter("Transport"), Some(Some(&b"tcp"[..])));
+    }
+
+    #[test]
+    fn rfc3261_20_a_bare_uri_has_no_question_mark_and_no_comma() {
+        assert_eq!(NameAddr::parse(b"sip:a@b?x=y"), Err(Fault::BadNameAddr));
+        assert_eq!(NameAddr::parse(b"sip:a@b,sip:c@d"), Err(Fault::BadNameAddr));
+    }
+
+    #[test]
+    fn a_display_name_in_raw_utf8_is_taken() {
+        assert_eq!(
+            name_addr("Jürgen Groß <sip:j@example.com>").display,
+            "Jürgen Groß".as_bytes()
+        );
+    }
+
+    #[test]
+    fn what_is_no_address() {
+        for bad in [
+            "",
+            "alan@example.com",
+            "<>",
+            "<sip:a@b",
+            "sip:a@b>",
+            "< sip:a@b >",
+            "<sip:a b@c>",
+            "\"open <sip:a@b>",
+            "\"name\" sip:a@b",
+            "Bell, Alexander <sip:a@b>",
+            "say \"hi\" <sip:a@b>",
+            "<sip:a@b>tag=x",
+            "<sip:a@b>;",
+            "<sip:a@b> ; ",
+            "<sip:a@b><sip:c@d>",
+        ] {
+            assert_eq!(
+                NameAddr::parse(bad.as_bytes()),
+                Err(Fault::BadNameAddr),
+                "{bad}"
+            );
+        }
+    }
+}

@@ -256,3 +256,134 @@ impl ViaSpans {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn via(text: &str) -> Via<'_> {
+        Via::parse(text.as_bytes()).unwrap_or_else(|fault| panic!("{text}: {fault:?}"))
+    }
+
+    #[test]
+    fn rfc3261_20_42_all_parts() {
+        let via = via("SIP/2.0/UDP erlang.bell-telephone.com:5060;branch=z9hG4bK87asdks7;maddr=192.0.2.9;ttl=1");
+        assert_eq!(via.transport, b"UDP");
+        assert_eq!(via.sent_by, b"erlang.bell-telephone.com:5060");
+        assert_eq!(via.host, Host::Name(b"erlang.bell-telephone.com"));
+        assert_eq!(via.port, Some(5060));
+        assert_eq!(via.branch, Some(&b"z9hG4bK87asdks7"[..]));
+        assert_eq!(via.maddr, Some(&b"192.0.2.9"[..]));
+        assert_eq!(via.rport, Rport::Absent);
+        assert_eq!(
+            via.parameters,
+            b"branch=z9hG4bK87asdks7;maddr=192.0.2.9;ttl=1"
+        );
+    }
+
+    #[test]
+    fn rfc3261_20_42_white_space_around_the_separators() {
+        let via = via("SIP / 2.0 / UDP first.example.com: 4000;ttl=16 ;maddr=224.2.0.1 ;branch=z9hG4bKa7c6a8dlze.1");
+        assert_eq!(
+            (via.host, via.port),
+            (Host::Name(b"first.example.com"), Some(4000))
+        );
+        assert_eq!(via.branch, Some(&b"z9hG4bKa7c6a8dlze.1"[..]));
+    }
+
+    #[test]
+    fn rfc3581_3_rport_can_be_filled_in_and_replaced() {
+        let asked = via("SIP/2.0/UDP 10.1.1.1:4540;rport;branch=z9hG4bKkjshdyff");
+        assert_eq!(asked.rport, Rport::Requested);
+        assert_eq!(
+            &asked.raw[..asked.rport_end],
+            b"SIP/2.0/UDP 10.1.1.1:4540;rport"
+        );
+        assert_eq!(asked.rport_name_end, asked.rport_end);
+        let filled = via("SIP/2.0/UDP 10.1.1.1:4540;branch=z9hG4bKkjshdyff;rport = 9988 ;x");
+        assert_eq!(filled.rport, Rport::Value(9988));
+        assert!(filled.raw[..filled.rport_name_end].ends_with(b";rport"));
+        assert!(filled.raw[..filled.rport_end].ends_with(b";rport = 9988"));
+    }
+
+    #[test]
+    fn rfc3261_18_2_1_received_can_be_replaced() {
+        let via = via("SIP/2.0/UDP a.example.com ;received=192.0.2.4;branch=z9hG4bKx");
+        assert_eq!(via.received, Some(&b"192.0.2.4"[..]));
+        assert_eq!(via.received_span.of(via.raw), b"received=192.0.2.4");
+    }
+
+    #[test]
+    fn rfc3261_8_1_1_7_of_doubled_parameters_the_first_counts() {
+        let via = via(
+            "SIP/2.0/UDP a;branch=one;branch=two;rport=1;rport=2;received=1.1.1.1;received=2.2.2.2",
+        );
+        assert_eq!(via.branch, Some(&b"one"[..]));
+        assert_eq!(via.rport, Rport::Value(1));
+        assert_eq!(via.received, Some(&b"1.1.1.1"[..]));
+    }
+
+    #[test]
+    fn rfc4475_3_1_2_16_another_version_in_a_via_is_a_token() {
+        assert_eq!(
+            via("SIP/7.0/UDP c.example.com;branch=z9hG4bKkdjuw").transport,
+            b"UDP"
+        );
+    }
+
+    #[test]
+    fn what_is_no_via() {
+        for bad in [
+            "",
+            "SIP/2.0/UDP",
+            "SIP/2.0/UDP ",
+            "SIP/2.0 UDP a.example.com",
+            "SIP/2.0/ a.example.com",
+            "SIP/2.0/UDPa.example.com",
+            "1.1 proxy.example.com",
+            "SIP/2.0/UDP a.example.com:",
+            "SIP/2.0/UDP a.example.com:99999",
+            "SIP/2.0/UDP a.example.com b",
+            "SIP/2.0/UDP 2001:db8::1",
+            "SIP/2.0/UDP a;branch",
+            "SIP/2.0/UDP a;branch=",
+            "SIP/2.0/UDP a;;branch=x",
+            "SIP/2.0/UDP a;branch=x;",
+            "SIP/2.0/UDP a;rport=x",
+            "SIP/2.0/UDP a;rport=65536",
+            "SIP/2.0/UDP a;rport=1x",
+            "SIP/2.0/UDP a;received",
+        ] {
+            assert_eq!(Via::parse(bad.as_bytes()), Err(Fault::BadVia), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_sound_part_ends_before_the_first_fault() {
+        for (broken, sound) in [
+            ("SIP/2.0/UDP 192.0.2.15;;,;,,", "SIP/2.0/UDP 192.0.2.15"),
+            ("SIP/2.0/UDP a;branch=x;rport=y;z", "SIP/2.0/UDP a;branch=x"),
+            (
+                "SIP/2.0/UDP a ; branch = x ; \"",
+                "SIP/2.0/UDP a ; branch = x",
+            ),
+            ("SIP/2.0/UDP a b", "SIP/2.0/UDP a"),
+        ] {
+            assert_eq!(
+                sound_part(broken.as_bytes()),
+                Some(sound.as_bytes()),
+                "{broken}"
+            );
+            assert!(Via::parse(sound.as_bytes()).is_ok());
+        }
+        assert_eq!(sound_part(b"SIP/2.0/UDP"), None);
+        assert_eq!(sound_part(b"SIP/2.0/UDP <a>"), None);
+    }
+
+    #[test]
+    fn offsets_give_back_what_they_were_made_from() {
+        let bytes = b"Via: SIP/2.0/UDP [2001:db8::1]:5;branch=x;rport=7;received=::1;maddr=m";
+        let via = Via::parse(&bytes[5..]).expect("it is well-formed");
+        assert_eq!(ViaSpans::of(&via, bytes).view(bytes), via);
+    }
+}
