@@ -79,6 +79,10 @@ class Server(ABC):
     def counted(self) -> Counted:
         """The server's own counters."""
 
+    def is_ready(self) -> bool:
+        """Whether it is worth asking; a server that says so itself overrides this."""
+        return True
+
     def __enter__(self) -> Self:
         self.folder.mkdir(parents=True, exist_ok=True)
         with self.log.open("wb") as log:
@@ -123,7 +127,7 @@ class Server(ABC):
         return Usage(cpu_s, memory_bytes)
 
     def _wait_until_it_answers(self) -> None:
-        """Sends OPTIONS to the server itself until it is answered with 200."""
+        """Sends OPTIONS to the server itself until it is answered, with whatever status."""
         deadline = time.monotonic() + START_TIMEOUT_S
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
             probe.bind((HOST, 0))
@@ -131,7 +135,7 @@ class Server(ABC):
             while time.monotonic() < deadline:
                 if self.process is None or self.process.poll() is not None:
                     break
-                if _is_answered(probe, self.port):
+                if self.is_ready() and _is_answered(probe, self.port):
                     return
         raise ServerError(f"{self.name} does not serve:\n{self.log.read_text()[-2000:]}")
 
@@ -150,7 +154,7 @@ def _is_answered(probe: socket.socket, port: int) -> bool:
     ]
     try:
         probe.sendto("\r\n".join([*lines, "", ""]).encode(), (HOST, port))
-        return probe.recv(65535).startswith(b"SIP/2.0 200 ")
+        return probe.recv(65535).startswith(b"SIP/2.0 ")
     except (TimeoutError, ConnectionRefusedError):
         return False
 
@@ -210,6 +214,13 @@ level = "warning"
         text = self.settings.format(address=self.address, workers=self.workers)
         self.configuration.write_text(text, encoding="utf-8")
         return [sipshard_command(), "run", "-c", str(self.configuration)]
+
+    def is_ready(self) -> bool:
+        """Whether all of its processes have reported; the first of them answers earlier."""
+        if b"ready" in self.log.read_bytes().splitlines():
+            return True
+        time.sleep(0.01)
+        return False
 
     def status(self) -> dict[str, Any]:
         """What ``sipshard status --json`` prints."""

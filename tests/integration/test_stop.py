@@ -39,7 +39,7 @@ def test_a_call_that_rings_is_finished_and_new_work_is_refused(
     server.wait_for("bob's phone rings", lambda: bob.is_ringing)
     assert server.process is not None
     server.process.send_signal(signal.SIGTERM)
-    refused = _refused(make_phone(server, "carol"))
+    refused = _refused(make_phone(server, "carol", timeout_s=3.0))
     assert refused.status == 503
     assert int(refused.header("Retry-After")) > 0
     bob.pick_up()
