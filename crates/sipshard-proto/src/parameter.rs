@@ -170,7 +170,10 @@ pub(crate) fn after_semicolon(rest: &[u8]) -> Result<&[u8], Fault> {
 mod tests {
     use super::*;
 
-    fn all(raw: &[u8]) -> Result<Vec<(&[u8], Option<&[u8]>)>, Fault> {
+    /// Names and values, or the first fault.
+    type Pairs<'a> = Vec<(&'a [u8], Option<&'a [u8]>)>;
+
+    fn all(raw: &[u8]) -> Result<Pairs<'_>, Fault> {
         parameters(raw)
             .map(|one| one.map(|parameter| (parameter.name, parameter.value)))
             .collect()
