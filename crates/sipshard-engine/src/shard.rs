@@ -23,7 +23,9 @@ impl CallIdHash {
         let bits = secret.steering_seed();
         Self {
             basis: (bits >> 32) as u32,
-            multiplier: bits as u32 | 1,
+            // 5 modulo 8: odd, and of full order, so that no multiplier that counts in step with counted Call-IDs
+            // (1, 3, 2^32 - 1) can come out.
+            multiplier: (bits as u32 & !7) | 5,
         }
     }
 

@@ -303,63 +303,6 @@ fn send_headers(
     true
 }
 
-/// Datagrams on their way out of one turn of the loop: one arena for the bytes and a list of
-/// destinations, both used again, so that a datagram costs no allocation.
-#[derive(Debug, Default)]
-pub struct Outbox {
-    arena: Vec<u8>,
-    entries: Vec<(usize, SocketAddr)>,
-}
-
-impl Outbox {
-    /// An empty outbox.
-    pub fn new() -> Outbox {
-        Outbox::default()
-    }
-
-    /// Adds one datagram to `destination`: what `write` appends to the arena. It must only append.
-    pub fn push_with(&mut self, destination: SocketAddr, write: impl FnOnce(&mut Vec<u8>)) {
-        write(&mut self.arena);
-        self.entries.push((self.arena.len(), destination));
-    }
-
-    /// Adds a copy of `datagram` to `destination`.
-    pub fn push(&mut self, destination: SocketAddr, datagram: &[u8]) {
-        self.push_with(destination, |arena| arena.extend_from_slice(datagram));
-    }
-
-    /// The datagrams in the order in which they were added, ready for [`SendBatch::send`].
-    pub fn iter(&self) -> impl Iterator<Item = (&[u8], SocketAddr)> {
-        let mut start = 0;
-        self.entries.iter().map(move |&(end, destination)| {
-            let bytes = &self.arena[start..end];
-            start = end;
-            (bytes, destination)
-        })
-    }
-
-    /// Forgets all datagrams and keeps the memory.
-    pub fn clear(&mut self) {
-        self.arena.clear();
-        self.entries.clear();
-    }
-
-    /// The number of datagrams.
-    pub fn len(&self) -> usize {
-        self.entries.len()
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
-
-    /// The bytes of all datagrams together: what the caller bounds.
-    pub fn byte_count(&self) -> usize {
-        self.arena.len()
-    }
-}
-
 fn slot_distance(slot_bytes: usize) -> usize {
     slot_bytes.next_multiple_of(64) + SLOT_STAGGER_BYTES
 }

@@ -1,6 +1,6 @@
 //! UDP batches over real sockets on the loopback device, which delivers before the send returns.
 
-use sipshard_net::udp::{Outbox, ReceiveBatch, SendBatch, SendReport, UdpSocket, BATCH};
+use sipshard_net::udp::{ReceiveBatch, SendBatch, SendReport, UdpSocket, BATCH};
 use std::io;
 use std::net::{self, SocketAddr};
 use std::os::fd::AsRawFd;
@@ -156,27 +156,4 @@ fn an_inherited_descriptor_is_checked_made_non_blocking_and_left_open() {
         UdpSocket::from_inherited(-1).unwrap_err().raw_os_error(),
         Some(libc::EBADF)
     );
-}
-
-#[test]
-fn an_outbox_keeps_order_and_is_empty_when_cleared() {
-    let (first, second) = (
-        "192.0.2.1:5060".parse().unwrap(),
-        "[2001:db8::1]:5060".parse().unwrap(),
-    );
-    let mut outbox = Outbox::new();
-    for _ in 0..2 {
-        assert!(outbox.is_empty());
-        outbox.push(first, b"one");
-        outbox.push(second, b"");
-        outbox.push_with(first, |arena| arena.extend_from_slice(b"three"));
-        let items: Vec<_> = outbox.iter().collect();
-        assert_eq!(
-            items,
-            [(&b"one"[..], first), (b"", second), (b"three", first)]
-        );
-        assert_eq!((outbox.len(), outbox.byte_count()), (3, 8));
-        outbox.clear();
-    }
-    assert_eq!((outbox.len(), outbox.byte_count()), (0, 0));
 }
