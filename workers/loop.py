@@ -9,14 +9,26 @@ decision costs no Python at all, and one that does costs no asyncio callback.
 from __future__ import annotations
 
 import asyncio
+import heapq
+import itertools
+import math
+import os
 import selectors
+import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, final
+from contextlib import suppress
+from contextvars import Context
+from typing import TYPE_CHECKING, Any, Protocol, TypeVarTuple, Unpack, final
 
+from sipshard.log import logger
 from sipshard.proxy.execution import Event
 
 if TYPE_CHECKING:
     from _typeshed import FileDescriptorLike
+
+
+Arguments = TypeVarTuple("Arguments")
 
 
 class ServingEngine(Protocol):
@@ -48,6 +60,10 @@ class EngineSelector(selectors.BaseSelector):
     ``decide`` gets the engine's events and ``resolve`` the host names that it asks for, both in
     the loop's thread, inside :meth:`select`. Neither may raise or block; they may schedule
     callbacks and tasks of the loop, which run as soon as ``select`` has returned.
+
+    It has two shortcuts of its own past asyncio, :meth:`call_later` and
+    :meth:`call_soon_threadsafe`, for what happens once per group of registrations: a timer and a
+    thread's way back cost several times as much through handles, heap and self-pipe.
     """
 
     def __init__(self, engine: ServingEngine) -> None:
@@ -55,6 +71,14 @@ class EngineSelector(selectors.BaseSelector):
         self._keys: dict[int, selectors.SelectorKey] = {}
         self._decide: Callable[[Sequence[Event]], None] = _discard
         self._resolve: Callable[[Sequence[str]], None] = _discard
+        self._is_loop_due = False
+        # (when, callback) by the clock of time.monotonic, a heap; a counter keeps equal ones apart.
+        self._timers: list[tuple[float, int, Callable[[], object]]] = []
+        self._timer_count = itertools.count()
+        # Any thread appends, the loop's thread pops; the eventfd is written after the append.
+        self._posted: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
+        self._wake_up = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        engine.register(self._wake_up, selectors.EVENT_READ)
 
     def attach(
         self,
@@ -66,18 +90,74 @@ class EngineSelector(selectors.BaseSelector):
         self._resolve = resolve
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        """Serves for up to ``timeout`` seconds (for ever if None) and returns what is ready."""
+        """Serves for up to ``timeout`` seconds (for ever if None) and returns what is ready.
+
+        Goes on serving after a decision that left nothing for asyncio to do.
+        """
         engine = self._engine
-        ready = engine.run(timeout)
-        if events := engine.events():
-            self._decide(events)
-        if hosts := engine.lookups():
-            self._resolve(hosts)
-        if not ready:
-            return []
-        # A decision may have closed a descriptor that became ready in the same turn.
+        self._is_loop_due = False
+        deadline = math.inf if timeout is None else time.monotonic() + timeout
+        while True:
+            ready = engine.run(self._wait_s(deadline))
+            if events := engine.events():
+                self._decide(events)
+            if hosts := engine.lookups():
+                self._resolve(hosts)
+            if self._timers:
+                self._run_timers()
+            keys = self._ready_keys(ready) if ready else []
+            if keys or self._is_loop_due or time.monotonic() >= deadline:
+                return keys
+
+    def return_soon(self) -> None:
+        """Something was scheduled on the loop: :meth:`select` returns after this turn."""
+        self._is_loop_due = True
+
+    def call_later(self, delay: float, callback: Callable[[], object], /) -> None:
+        """Calls ``callback`` in the loop's thread after ``delay`` seconds. It must not block."""
+        when = time.monotonic() + delay
+        heapq.heappush(self._timers, (when, next(self._timer_count), callback))
+
+    def call_soon_threadsafe(self, callback: Callable[..., object], /, *arguments: Any) -> None:
+        """Calls ``callback`` in the loop's thread; may be called from any thread.
+
+        Raises RuntimeError when the selector is closed.
+        """
+        self._posted.append((callback, arguments))
+        if self._wake_up < 0:
+            raise RuntimeError("the selector is closed")
+        os.eventfd_write(self._wake_up, 1)
+
+    def run_posted(self) -> None:
+        """Runs what other threads have posted."""
+        with suppress(BlockingIOError):
+            os.eventfd_read(self._wake_up)
+        for _ in range(len(self._posted)):
+            callback, arguments = self._posted.popleft()
+            _run(callback, *arguments)
+
+    def _wait_s(self, deadline: float) -> float | None:
+        if self._timers and self._timers[0][0] < deadline:
+            deadline = self._timers[0][0]
+        return None if deadline == math.inf else max(0.0, deadline - time.monotonic())
+
+    def _run_timers(self) -> None:
+        now = time.monotonic()
+        while self._timers and self._timers[0][0] <= now:
+            _run(heapq.heappop(self._timers)[2])
+
+    def _ready_keys(
+        self, ready: Sequence[tuple[int, int]]
+    ) -> list[tuple[selectors.SelectorKey, int]]:
         keys = self._keys
-        return [(keys[fd], mask & keys[fd].events) for fd, mask in ready if fd in keys]
+        found = []
+        for fd, mask in ready:
+            if fd == self._wake_up:
+                self.run_posted()
+            # A decision may have closed a descriptor that became ready in the same turn.
+            elif key := keys.get(fd):
+                found.append((key, mask & key.events))
+        return found
 
     def register(
         self, fileobj: FileDescriptorLike, events: int, data: Any = None
@@ -128,11 +208,48 @@ class EngineSelector(selectors.BaseSelector):
     def close(self) -> None:
         """Forgets every descriptor. The engine itself belongs to the worker."""
         self._keys.clear()
+        if self._wake_up >= 0:
+            self._engine.unregister(self._wake_up)
+            os.close(self._wake_up)
+            self._wake_up = -1
 
 
-def new_loop(selector: EngineSelector) -> asyncio.SelectorEventLoop:
-    """An asyncio loop on ``selector``, not yet running."""
-    return asyncio.SelectorEventLoop(selector)
+@final
+class EngineLoop(asyncio.SelectorEventLoop):
+    """An asyncio loop that tells its selector when there is something to come back for."""
+
+    def __init__(self, selector: EngineSelector) -> None:
+        self._return_soon = selector.return_soon
+        super().__init__(selector)
+
+    def call_soon(
+        self,
+        callback: Callable[[Unpack[Arguments]], object],
+        *args: *Arguments,
+        context: Context | None = None,
+    ) -> asyncio.Handle:
+        """As ``asyncio.AbstractEventLoop.call_soon``."""
+        self._return_soon()
+        return super().call_soon(callback, *args, context=context)
+
+    def call_at(
+        self,
+        when: float,
+        callback: Callable[[Unpack[Arguments]], object],
+        *args: *Arguments,
+        context: Context | None = None,
+    ) -> asyncio.TimerHandle:
+        """As ``asyncio.AbstractEventLoop.call_at``."""
+        self._return_soon()
+        return super().call_at(when, callback, *args, context=context)
+
+
+def _run(callback: Callable[..., object], *arguments: Any) -> None:
+    """A mistake in a callback must not end the loop, as it would not in asyncio."""
+    try:
+        callback(*arguments)
+    except Exception:
+        logger.exception("a callback of the worker's loop failed")
 
 
 def _discard(_: Sequence[object]) -> None:

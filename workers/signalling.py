@@ -27,7 +27,7 @@ from sipshard.registrar.registrar import Registrar
 from sipshard.registrar.rules import Limits
 from sipshard.sip import Engine
 from sipshard.workers.base import TAKE_OVER, ChildProcess
-from sipshard.workers.loop import EngineSelector, new_loop
+from sipshard.workers.loop import EngineLoop, EngineSelector
 from sipshard.workers.resolver import MAX_CONCURRENT, Resolver
 
 STOP_RETRY_AFTER_S = 5
@@ -50,8 +50,8 @@ class SignallingWorker(ChildProcess):
         router = builtin.router if policy is None else loader.load(policy)
         self._is_ending = False
         self._engine = self._new_engine()
-        selector = EngineSelector(self._engine)
-        self._loop = new_loop(selector)
+        self._selector = selector = EngineSelector(self._engine)
+        self._loop = EngineLoop(selector)
         # Threads are for name lookups and for what a policy calls with asyncio.to_thread.
         self._loop.set_default_executor(ThreadPoolExecutor(MAX_CONCURRENT, "worker"))
         self._location = open_location(configuration)
@@ -65,7 +65,7 @@ class SignallingWorker(ChildProcess):
                 limits.min_expires_s,
                 limits.max_expires_s,
             ),
-            self._loop,
+            selector,
             window_s=limits.group_commit_ms / 1000,
         )
         services = {"location": self._location, "server": self._served()}
@@ -169,6 +169,7 @@ class SignallingWorker(ChildProcess):
         self._resolver.close()
         self._registrar.stop()
         # The last group's answers and the cancelled handlers have their turn before the loop goes.
+        self._selector.run_posted()
         self._loop.run_until_complete(asyncio.sleep(0))
         self._location.close()
         self._loop.close()

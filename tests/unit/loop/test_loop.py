@@ -6,6 +6,7 @@ import asyncio
 import select
 import selectors
 import socket
+import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 
 from sipshard.proxy.execution import Event
 from sipshard.testing import request
-from sipshard.workers.loop import EngineSelector, new_loop
+from sipshard.workers.loop import EngineLoop, EngineSelector
 
 
 class PollingEngine:
@@ -68,8 +69,10 @@ def engine() -> Iterator[PollingEngine]:
 
 
 @pytest.fixture
-def selector(engine: PollingEngine) -> EngineSelector:
-    return EngineSelector(engine)
+def selector(engine: PollingEngine) -> Iterator[EngineSelector]:
+    selector = EngineSelector(engine)
+    yield selector
+    selector.close()
 
 
 @pytest.fixture
@@ -142,14 +145,68 @@ class TestSelector:
         right.send(b"x")
         engine.waiting_events.append(("request", 1, request(), None))
         selector.attach(lambda events: selector.unregister(left) and None, lambda hosts: None)
+        assert selector.select(0) == []
+
+    def test_it_goes_on_serving_after_a_decision_that_scheduled_nothing(
+        self, engine: PollingEngine, selector: EngineSelector
+    ) -> None:
+        decided: list[Sequence[Event]] = []
+
+        def decide(events: Sequence[Event]) -> None:
+            decided.append(events)
+            if len(decided) < 3:
+                engine.waiting_events.append(("request", 1, request(), None))
+            else:
+                selector.return_soon()
+
+        selector.attach(decide, lambda hosts: None)
+        engine.waiting_events.append(("request", 1, request(), None))
         assert selector.select(None) == []
+        assert len(decided) == 3
+
+    def test_its_timers_run_in_their_order(self, selector: EngineSelector) -> None:
+        ran: list[str] = []
+
+        def last() -> None:
+            ran.append("last")
+            selector.return_soon()
+
+        selector.call_later(0.002, last)
+        selector.call_later(0.001, lambda: ran.append("first"))
+        selector.call_later(0.001, lambda: ran.append("second"))
+        selector.call_later(0.001, lambda: 1 // 0)
+        assert selector.select(None) == []
+        assert ran == ["first", "second", "last"]
+
+    def test_another_thread_gets_its_call_in(self, selector: EngineSelector) -> None:
+        ran: list[object] = []
+
+        def callback(value: str) -> None:
+            ran.append((value, threading.get_ident()))
+            selector.return_soon()
+
+        posting = threading.Thread(target=selector.call_soon_threadsafe, args=(callback, "posted"))
+        posting.start()
+        assert selector.select(None) == []
+        posting.join()
+        assert ran == [("posted", threading.get_ident())]
+
+    def test_a_posted_call_that_raises_costs_no_other(self, selector: EngineSelector) -> None:
+        selector.call_soon_threadsafe(lambda: 1 // 0)
+        selector.call_soon_threadsafe(selector.return_soon)
+        assert selector.select(None) == []
+
+    def test_a_closed_one_takes_no_calls(self, selector: EngineSelector) -> None:
+        selector.close()
+        with pytest.raises(RuntimeError, match="closed"):
+            selector.call_soon_threadsafe(print)
 
 
 class TestLoop:
     def test_events_and_lookups_are_handed_on(
         self, engine: PollingEngine, selector: EngineSelector
     ) -> None:
-        loop = new_loop(selector)
+        loop = EngineLoop(selector)
         seen: list[Any] = []
         selector.attach(seen.extend, seen.extend)
         event: Event = ("request", 1, request(), None)
@@ -162,7 +219,7 @@ class TestLoop:
     def test_a_decision_runs_inside_the_running_loop(
         self, engine: PollingEngine, selector: EngineSelector
     ) -> None:
-        loop = new_loop(selector)
+        loop = EngineLoop(selector)
         seen: list[object] = []
 
         def decide(events: Sequence[Event]) -> None:
@@ -177,7 +234,7 @@ class TestLoop:
 
     def test_asyncio_works_on_it(self, selector: EngineSelector) -> None:
         """Streams, timers, threads: what a policy may use."""
-        loop = new_loop(selector)
+        loop = EngineLoop(selector)
 
         async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             writer.write(await reader.read(100))
@@ -204,7 +261,7 @@ class TestLoop:
 
     def test_another_thread_wakes_it(self, engine: PollingEngine, selector: EngineSelector) -> None:
         """The committer's way back: one wake-up, not a timeout."""
-        loop = new_loop(selector)
+        loop = EngineLoop(selector)
 
         async def main() -> str:
             future: asyncio.Future[str] = loop.create_future()

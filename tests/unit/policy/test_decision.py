@@ -6,12 +6,13 @@ from collections.abc import Callable
 
 import pytest
 
-from sipshard import Forward, Redirect, Reject, Respond, Save
+from sipshard import Decision, Forward, Redirect, Reject, Respond, Save
 
 
 def test_equal_decisions_are_equal() -> None:
     assert Reject(480) == Reject(480)
-    assert Respond(480) not in [Reject(480)]
+    decisions: set[Decision] = {Reject(480), Respond(480), Reject(480)}
+    assert len(decisions) == 2
     assert Forward("sip:a@b", record_route=True) == Forward("sip:a@b", record_route=True)
     assert Save("a@b") != Save("c@d")
 
