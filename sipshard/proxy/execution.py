@@ -34,6 +34,9 @@ RouteTarget: TypeAlias = tuple[str, int, Sequence[str]]
 MAX_FAILURE_HANDLERS = 200_000
 """Forwarded requests whose on_failure is remembered; the oldest gives way to a newer one."""
 
+POLICY_ERRORS = "policy_errors"
+"""The counter of the requests whose handler raised or decided nothing usable."""
+
 RETRY_AFTER_S = 5
 """What a caller is told to wait when too many policy handlers wait already."""
 
@@ -63,6 +66,9 @@ class ProxyEngine(Protocol):
 
     def pass_on(self, transaction_id: int) -> bool:
         """Sends the best response upstream."""
+
+    def count(self, name: str, n: int) -> None:
+        """Adds ``n`` to the counter of that name."""
 
 
 class BindingsWriter(Protocol):
@@ -222,6 +228,7 @@ class Execution:
             request.call_id,
             exc_info=error,
         )
+        self._engine.count(POLICY_ERRORS, 1)
         self._engine.respond(transaction_id, 500, None, (), b"")
 
 

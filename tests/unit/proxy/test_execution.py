@@ -111,6 +111,7 @@ class TestForward:
         fixture = make(lambda request: Forward(targets))
         fixture.ask()
         assert [each.status for each in fixture.engine.responses] == [500]
+        assert fixture.engine.counters == {"policy_errors": 1}
 
 
 class TestAnswers:
