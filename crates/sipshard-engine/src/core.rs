@@ -171,8 +171,8 @@ impl Core {
     }
 
     fn parse<'a>(&mut self, arrival: Arrival, datagram: &'a [u8]) -> Option<Message<'a>> {
-        if !datagram.first().is_some_and(u8::is_ascii_alphabetic) {
-            // CRLF keepalives, STUN, noise: nothing that a SIP message begins with.
+        if !datagram.first().is_some_and(u8::is_ascii_graphic) {
+            // CRLF keepalives, STUN, noise. A method is a token and need not begin with a letter (RFC 3261 §7.1).
             self.proxy.counts().add(Count::Keepalives);
             return None;
         }
