@@ -74,7 +74,7 @@ def test_a_broken_policy_costs_one_request(
     assert phone.request("MESSAGE", f"sip:{user}@127.0.0.1").status == 500
     assert phone.request("MESSAGE", "sip:fine@127.0.0.1").status == 200
     assert [worker["pid"] for worker in policed.workers_now()] == before
-    assert sum(policed.counter("policy_errors")) == 1
+    policed.wait_for("it is counted", lambda: sum(policed.counter("policy_errors")) == 1)
     if user != "returns-nonsense":
         log = policed.log.read_text()
         assert "Traceback" in log
