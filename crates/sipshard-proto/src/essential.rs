@@ -21,7 +21,9 @@ pub(crate) struct Essentials {
 }
 
 impl Essentials {
-    #[inline]
+    /// Parses them, in the order in which the first fault is reported.
+    // Not inlined, like `head::read` and for the same reason.
+    #[inline(never)]
     pub(crate) fn parse(bytes: &[u8], values: &Values) -> Result<Essentials, Fault> {
         let via = values.via.ok_or(Fault::MissingVia)?.of(bytes);
         let via = Via::parse(split_list(via).next().unwrap_or(via))?;
