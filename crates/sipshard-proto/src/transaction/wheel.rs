@@ -175,11 +175,12 @@ mod tests {
                 }
                 let first = expected.iter().copied().min();
                 let announced = wheel.next_deadline().map(Timestamp::as_millis);
-                prop_assert!(match (announced, first) {
+                let is_in_time = match (announced, first) {
                     (Some(announced), Some(first)) => announced <= first.max(now),
                     (None, None) => true,
                     _ => false,
-                });
+                };
+                prop_assert!(is_in_time, "announced {:?}, due {:?}", announced, first);
                 now += step;
                 while let Some((deadline, entry)) = wheel.pop(at(now)) {
                     prop_assert_eq!(deadline.as_millis(), entry);
