@@ -75,7 +75,7 @@ EXPECTED: dict[str, set[int]] = {
     "unksm2": {400, 404},
     "unreason": {SILENCE},
     "wsinv": {403},
-    "zeromf": {483},
+    "zeromf": {480, 483},
     "ipv4-mapped-ipv6": {480},
     "ipv6-bad": {400},
     "ipv6-bug-abnf-3-colons": {400, 403},

@@ -47,7 +47,11 @@ def leaking(start_server: StartServer, tmp_path: Path) -> Installation:
     path = tmp_path / "route.py"
     path.write_text(LEAKING)
     watchdog = {"interval_s": 0.1, "soft_limit_mb": SOFT_MB, "hard_limit_mb": HARD_MB}
-    return start_server({"server": {"policy": str(path)}, "watchdog": watchdog})
+    # Short timers: a worker that drains waits until its transactions are forgotten, 64 times T1.
+    transaction = {"t1_ms": 100, "t2_ms": 400, "t4_ms": 500}
+    return start_server(
+        {"server": {"policy": str(path)}, "watchdog": watchdog, "transaction": transaction}
+    )
 
 
 def test_a_leaking_worker_is_replaced_and_no_call_fails(
@@ -55,7 +59,7 @@ def test_a_leaking_worker_is_replaced_and_no_call_fails(
 ) -> None:
     users = leaking.register_users(50, callee)
     phone = make_phone(leaking, "alice")
-    with leaking.start_load("call_uac", Load(2_000, 200, users)) as sipp:
+    with leaking.start_load("call_uac", Load(4_000, 200, users)) as sipp:
         replaced = _leak_until_replaced(leaking, phone, step_mb=20)
         result = sipp.wait()
     assert result.is_clean, result
