@@ -13,7 +13,7 @@ use crate::slots::Handle;
 use crate::timestamp::Timestamp;
 use crate::transaction::branch::STATELESS;
 use crate::transaction::timer::Timer;
-use crate::uri::{Host, Uri};
+use crate::uri::{Host, Scheme, Uri};
 use std::net::SocketAddr;
 
 /// What is known of the way to a next hop.
@@ -59,10 +59,9 @@ impl Proxy {
         let Ok(uri) = Uri::parse(next_hop) else {
             return NextHop::Unreachable;
         };
-        if uri
-            .transport()
-            .is_some_and(|transport| !transport.eq_ignore_ascii_case(b"udp"))
-        {
+        let is_udp = |transport: &[u8]| transport.eq_ignore_ascii_case(b"udp");
+        // A sips URI must not go over UDP (§26.2.2), and a tel URI leads nowhere by itself.
+        if uri.scheme != Scheme::Sip || !uri.transport().is_none_or(is_udp) {
             return NextHop::Unreachable;
         }
         let port = uri.port.unwrap_or(5060);

@@ -6,6 +6,7 @@ use crate::count::Count;
 use crate::message::Message;
 use crate::slots::Handle;
 use crate::timestamp::Timestamp;
+use crate::transaction::server::ServerTransaction;
 use crate::transaction::timer::Timer;
 use crate::uri::{Scheme, Uri};
 
@@ -81,7 +82,7 @@ impl Proxy {
         }
         self.transactions.stop_server_timer(id);
         if is_invite && is_first {
-            self.send_own(now, id, OwnResponse::of(100));
+            self.send_trying(now, id);
         }
         if let Some(server) = self.transactions.server_mut(id) {
             server.user.best = None;
@@ -109,7 +110,7 @@ impl Proxy {
             return false;
         };
         let is_invite = server.state.is_invite();
-        if server.user.phase == Phase::Done || server.user.request.is_empty() {
+        if !matches!(server.user.phase, Phase::Deciding | Phase::Consulting) {
             return false;
         }
         if !self.send_own(now, id, response) {
@@ -179,6 +180,14 @@ impl Proxy {
             if server.is_some_and(|server| !server.user.has_ended()) {
                 return;
             }
+        }
+    }
+
+    /// Tells the caller that his INVITE has arrived, unless he has heard of it already (§17.2.1).
+    pub(super) fn send_trying(&mut self, now: Timestamp, id: Handle) {
+        let has_heard = |server: &ServerTransaction<_>| !server.stored.is_empty();
+        if !self.transactions.server(id).is_some_and(has_heard) {
+            self.send_own(now, id, OwnResponse::of(100));
         }
     }
 

@@ -106,6 +106,9 @@ impl OwnResponse<'_> {
                 HeaderName::Via | HeaderName::From | HeaderName::CallId | HeaderName::CSeq => {
                     out.extend_from_slice(request.text(field.whole));
                 }
+                HeaderName::Timestamp if self.status == 100 => {
+                    out.extend_from_slice(request.text(field.whole));
+                }
                 // RFC 3261 §12.1.1: a response that makes a dialog repeats the Record-Route.
                 HeaderName::RecordRoute if (101..300).contains(&self.status) => {
                     out.extend_from_slice(request.text(field.whole));

@@ -156,6 +156,13 @@ impl Proxy {
             q_milli: 1_000,
             routes: plan.remaining(request).into_iter().map(Box::from).collect(),
         };
+        if request.max_forwards() == Some(0) {
+            self.answer(now, server, OwnResponse::of(483));
+            return;
+        }
+        if request.method() == Method::Invite {
+            self.send_trying(now, server);
+        }
         self.start_forwarding(now, server, vec![target], ForwardOptions::default());
     }
 

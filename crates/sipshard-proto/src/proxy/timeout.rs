@@ -23,7 +23,7 @@ impl Proxy {
     fn hear_server(&mut self, now: Timestamp, id: Handle, told: Told) {
         match told {
             Told::Fired(Timer::Trying) => {
-                self.send_own(now, id, OwnResponse::of(100));
+                self.send_trying(now, id);
                 self.start_decision_timer(now, id);
             }
             Told::Fired(_) => self.give_up_waiting(now, id),

@@ -1,0 +1,9 @@
+//! The proxy core in a simulated network (RFC 3261 §16): no socket, no clock. Each test names the section it holds the
+//! core to.
+
+mod dialog;
+mod draft;
+mod scene;
+mod section_16_3;
+mod section_16_4;
+mod section_16_6;
