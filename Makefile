@@ -83,5 +83,6 @@ $(VENV)/stamp-dev: $(VENV)/stamp-python pyproject.toml
 
 # An editable installation: the Python sources are used in place, only Rust needs a build.
 $(VENV)/stamp-build: $(VENV)/stamp-python $(RUST_SOURCES)
-	VIRTUAL_ENV="$(abspath $(VENV))" $(WITH_CARGO) $(BIN)/maturin develop --release --locked --quiet
+	@echo "building (the first time takes minutes)"
+	@PIP_QUIET=1 VIRTUAL_ENV="$(abspath $(VENV))" $(WITH_CARGO) $(BIN)/maturin develop --release --locked --quiet
 	@touch $@

@@ -101,8 +101,8 @@ need_cargo() {
 }
 
 need_rust_lints() {
-    local PATH
-    PATH="$(cat "$venv/cargo-directory"):/usr/bin:/bin:/usr/sbin:/sbin"
+    # The tools must be those of the cargo that was chosen.
+    local PATH="$(cat "$venv/cargo-directory"):$PATH"
     need cargo-fmt rustfmt rustfmt-web
     need cargo-clippy clippy rust-web-clippy
 }
