@@ -101,6 +101,11 @@ impl ClientState {
         )
     }
 
+    /// True for an INVITE's transaction.
+    pub const fn is_invite(self) -> bool {
+        matches!(self, Self::Invite(_))
+    }
+
     /// True as long as the outcome is open.
     pub const fn is_pending(self) -> bool {
         matches!(

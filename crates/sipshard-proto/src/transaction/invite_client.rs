@@ -63,4 +63,4 @@ pub const fn step(state: State, event: Event) -> Option<Step<State>> {
 }
 
 /// What happens when the transaction is made.
-pub const START: &[super::step::Action] = &[Resend, Start(Timer::A), Start(Timer::B)];
+pub const START: &[super::step::Action] = &[Send, Start(Timer::A), Start(Timer::B)];

@@ -3,6 +3,7 @@
 use crate::message::Message;
 use crate::method::Method;
 use crate::secret::{Purpose, Secret};
+use smallvec::SmallVec;
 
 /// The identity of a server transaction: a keyed hash of what §17.2.3 compares.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -27,13 +28,13 @@ impl TransactionKey {
 
     fn with_method(secret: &Secret, request: &Message<'_>, method: &[u8]) -> Self {
         let via = request.via();
-        let sent_by = via.sent_by.to_ascii_lowercase();
+        let sent_by = lower_case(via.sent_by);
         match via.branch {
             Some(branch) if branch.len() > MAGIC_COOKIE.len() && has_cookie(branch) => {
                 Self(secret.key(
                     Purpose::TransactionKey,
                     // Branches are compared without regard to case (§7.3.1).
-                    &[&branch.to_ascii_lowercase(), &sent_by, method],
+                    &[&lower_case(branch), &sent_by, method],
                 ))
             }
             // No cookie: the rules of RFC 2543. The To tag of the ACK to a failure is one that we chose, so it is left
@@ -51,6 +52,13 @@ impl TransactionKey {
             )),
         }
     }
+}
+
+/// A copy in lower case; on the stack when it is as short as branches and hosts usually are.
+fn lower_case(text: &[u8]) -> SmallVec<[u8; 96]> {
+    let mut lower = SmallVec::from_slice(text);
+    lower.make_ascii_lowercase();
+    lower
 }
 
 fn has_cookie(branch: &[u8]) -> bool {

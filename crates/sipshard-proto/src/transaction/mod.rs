@@ -155,10 +155,9 @@ impl<S, C> TransactionLayer<S, C> {
             cancel: None,
             user,
         });
-        let mut request = Vec::with_capacity(1_200);
-        write(handle, &mut request);
+        let sent = outbox.push(path, |out| write(handle, out));
         if let Some(client) = self.clients.at_mut(handle) {
-            client.stored = request.into_boxed_slice();
+            client.stored = Box::from(sent);
             for &action in actions {
                 client.act(action, &self.values, now, outbox, None);
             }
@@ -442,7 +441,9 @@ impl<C> ClientTransaction<C> {
         ack: Option<Vec<u8>>,
     ) -> Option<Told> {
         match action {
-            Action::Resend | Action::Send => self.send(outbox),
+            Action::Resend => self.send(outbox),
+            // The request is in the outbox already: `open_client` wrote it there.
+            Action::Send => {}
             Action::Acknowledge => {
                 self.stored = ack.unwrap_or_default().into_boxed_slice();
                 self.send(outbox);

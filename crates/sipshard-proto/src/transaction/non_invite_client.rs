@@ -49,4 +49,4 @@ pub const fn step(state: State, event: Event) -> Option<Step<State>> {
 }
 
 /// What happens when the transaction is made.
-pub const START: &[super::step::Action] = &[Resend, Start(Timer::E), Start(Timer::F)];
+pub const START: &[super::step::Action] = &[Send, Start(Timer::E), Start(Timer::F)];

@@ -98,6 +98,17 @@ impl ServerState {
         matches!(self, Self::Invite(_))
     }
 
+    /// True before a final response.
+    pub const fn is_unanswered(self) -> bool {
+        matches!(
+            self,
+            Self::Invite(invite_server::State::Proceeding)
+                | Self::NonInvite(
+                    non_invite_server::State::Trying | non_invite_server::State::Proceeding
+                )
+        )
+    }
+
     /// True when no response will be sent again: further 2xx come from downstream (RFC 6026 §8.7).
     pub const fn has_no_use_for_message(self) -> bool {
         matches!(

@@ -97,7 +97,7 @@ fn figure_5_invite_client_with_the_accepted_state_of_rfc_6026() {
     );
     assert_eq!(
         invite_client::START,
-        [Resend, Start(Timer::A), Start(Timer::B)]
+        [Send, Start(Timer::A), Start(Timer::B)]
     );
 }
 
@@ -141,7 +141,7 @@ fn figure_6_non_invite_client() {
     );
     assert_eq!(
         non_invite_client::START,
-        [Resend, Start(Timer::E), Start(Timer::F)]
+        [Send, Start(Timer::E), Start(Timer::F)]
     );
 }
 
