@@ -1,6 +1,21 @@
 """Types of the Rust extension."""
+
 from collections.abc import Sequence
 from typing import final
+
+__all__ = [
+    "COUNTER_NAMES",
+    "Contact",
+    "Engine",
+    "Region",
+    "Request",
+    "Response",
+    "Uri",
+    "attach_steering",
+    "die_with_parent",
+    "pin_to_cpu",
+    "shard_of",
+]
 
 COUNTER_NAMES: tuple[str, ...]
 
@@ -12,16 +27,16 @@ class Uri:
     @property
     def scheme(self) -> str: ...
     @property
-    def user(self) -> str | None: ...      # as written, escapes kept
+    def user(self) -> str | None: ...  # as written, escapes kept
     @property
-    def host(self) -> str: ...             # lower case; IPv6 in brackets
+    def host(self) -> str: ...  # lower case; IPv6 in brackets
     @property
     def port(self) -> int | None: ...
     @property
-    def aor(self) -> str: ...              # "user@host", RFC 3261 §10.3 step 5
-    def parameter(self, name: str) -> str | None: ...   # "" for a flag parameter
+    def aor(self) -> str: ...  # "user@host", RFC 3261 §10.3 step 5
+    def parameter(self, name: str) -> str | None: ...  # "" for a flag parameter
     def __str__(self) -> str: ...
-    def __eq__(self, other: object) -> bool: ...
+    def __eq__(self, other: object, /) -> bool: ...
     def __hash__(self) -> int: ...
 
 @final
@@ -30,20 +45,22 @@ class Contact:
     @property
     def uri(self) -> str: ...
     @property
-    def q_milli(self) -> int: ...          # 0..1000, 1000 when absent
+    def q_milli(self) -> int: ...  # 0..1000, 1000 when absent
     @property
-    def expires_s(self) -> int | None: ... # its own expires parameter
+    def expires_s(self) -> int | None: ...  # its own expires parameter
     @property
     def instance(self) -> str | None: ...
     @property
     def reg_id(self) -> int | None: ...
     @property
-    def parameters(self) -> str: ...       # other header parameters, as written, "" if none
+    def parameters(self) -> str: ...  # other header parameters, as written, "" if none
 
 @final
 class Request:
     @staticmethod
-    def parse(data: bytes, source: tuple[str, int] = ..., transport: str = ...) -> Request: ...  # ValueError
+    def parse(
+        data: bytes, source: tuple[str, int] = ..., transport: str = ...
+    ) -> Request: ...  # ValueError
     @property
     def method(self) -> str: ...
     @property
@@ -69,13 +86,13 @@ class Request:
     @property
     def body(self) -> bytes: ...
     @property
-    def contacts(self) -> list[Contact]: ...       # ValueError if malformed; the star form gives []
+    def contacts(self) -> list[Contact]: ...  # ValueError if malformed; the star form gives []
     @property
     def has_star_contact(self) -> bool: ...
     @property
-    def expires_s(self) -> int | None: ...         # the Expires header field; malformed counts as absent
+    def expires_s(self) -> int | None: ...  # the Expires header field; malformed counts as absent
     @property
-    def path(self) -> list[str]: ...               # RFC 3327
+    def path(self) -> list[str]: ...  # RFC 3327
     def header(self, name: str) -> str | None: ...
     def headers(self, name: str) -> list[str]: ...
     def __bytes__(self) -> bytes: ...
@@ -100,7 +117,7 @@ class Response:
 class Region:
     """The shared memory of one server, mapped."""
     @staticmethod
-    def create(fd: int, workers: int, mailbox_bytes: int) -> Region: ...   # OSError
+    def create(fd: int, workers: int, mailbox_bytes: int) -> Region: ...  # OSError
     @staticmethod
     def attach(fd: int) -> Region: ...
     @staticmethod
@@ -108,43 +125,73 @@ class Region:
     @property
     def workers(self) -> int: ...
     def counters(self, shard: int) -> dict[str, int]: ...
-    def page(self, shard: int) -> dict[str, int]: ...   # pid generation started_unix_ms heartbeat_ms state transactions unfinished rss_bytes uss_bytes cpu_ms descriptors restarts
-    def write_sample(self, shard: int, rss_bytes: int, uss_bytes: int, cpu_ms: int, descriptors: int) -> None: ...  # supervisor only
+    def page(
+        self, shard: int
+    ) -> dict[
+        str, int
+    ]: ...  # pid generation started_unix_ms heartbeat_ms state transactions unfinished rss_bytes uss_bytes cpu_ms descriptors restarts
+    def write_sample(
+        self, shard: int, rss_bytes: int, uss_bytes: int, cpu_ms: int, descriptors: int
+    ) -> None: ...  # supervisor only
     def write_restarts(self, shard: int, restarts: int) -> None: ...  # supervisor only
 
 @final
 class Engine:
-    def __init__(self, *, shard: int, generation: int, region: Region, wakeups: Sequence[int],
-        listeners: Sequence[tuple[int, str, str, int]],   # (fd, "udp", advertised host, port)
-        domains: Sequence[str], secret: bytes, max_transactions: int,
-        timers_ms: tuple[int, int, int, int],              # T1 T2 T4 C
+    def __new__(
+        cls,
+        *,
+        shard: int,
+        generation: int,
+        region: Region,
+        wakeups: Sequence[int],
+        listeners: Sequence[tuple[int, str, str, int]],  # (fd, "udp", advertised host, port)
+        domains: Sequence[str],
+        secret: bytes,
+        max_transactions: int,
+        timers_ms: tuple[int, int, int, int],  # T1 T2 T4 C
         batch_delay_us: int,
-        standby: bool) -> None: ...
+        standby: bool,
+    ) -> Engine: ...
     def run(self, timeout_s: float | None) -> list[tuple[int, int]]:
         """Serves until a foreign descriptor is ready, an event waits or the timeout has passed. Returns the ready foreign (fd, selectors mask) pairs."""
     def events(self) -> list[tuple[str, int, Request, Response | None]]:
         """Takes what waits for a decision: ("request", id, request, None), ("failure", id, request, best response), ("cancelled", id, request, None)."""
-    def lookups(self) -> list[str]: ...                              # host names to resolve; answer each with resolved()
+    def lookups(self) -> list[str]: ...  # host names to resolve; answer each with resolved()
     def resolved(self, host: str, addresses: Sequence[str], ttl_s: int) -> None: ...
     def register(self, fd: int, mask: int) -> None: ...
     def modify(self, fd: int, mask: int) -> None: ...
     def unregister(self, fd: int) -> None: ...
-    def respond(self, id: int, status: int, reason: str | None, headers: Sequence[tuple[str, str]], body: bytes) -> bool:
+    def respond(
+        self,
+        id: int,
+        status: int,
+        reason: str | None,
+        headers: Sequence[tuple[str, str]],
+        body: bytes,
+    ) -> bool:
         """False when the transaction is gone (cancelled, timed out, answered). ValueError: status out of 101..699, CR or LF in a header."""
-    def forward(self, id: int, targets: Sequence[tuple[str, int, Sequence[str]]],   # (uri, q_milli, route set)
-        record_route: bool, ring_timeout_s: float | None, report_failure: bool) -> bool: ...  # ValueError: unusable uri
-    def pass_on(self, id: int) -> bool: ...        # after "failure": send the best response upstream
+    def forward(
+        self,
+        id: int,
+        targets: Sequence[tuple[str, int, Sequence[str]]],  # (uri, q_milli, route set)
+        record_route: bool,
+        ring_timeout_s: float | None,
+        report_failure: bool,
+    ) -> bool: ...  # ValueError: unusable uri
+    def pass_on(self, id: int) -> bool: ...  # after "failure": send the best response upstream
     def count(self, name: str, n: int) -> None: ...
-    def stop_accepting(self, retry_after_s: int) -> None: ...   # new work gets 503, the rest goes on
+    def stop_accepting(self, retry_after_s: int) -> None: ...  # new work gets 503, the rest goes on
     def drain_to_successor(self) -> None: ...
-    def take_over(self) -> None: ...               # standby → serving
+    def take_over(self) -> None: ...  # standby → serving
     @property
     def transactions(self) -> int: ...
     @property
-    def unfinished(self) -> int: ...               # those whose outcome somebody still waits for
+    def unfinished(self) -> int: ...  # those whose outcome somebody still waits for
     def close(self) -> None: ...
 
-def attach_steering(fd: int, workers: int, secret: bytes) -> None: ...   # OSError when the kernel refuses
+def attach_steering(
+    fd: int, workers: int, secret: bytes
+) -> None: ...  # OSError when the kernel refuses
 def shard_of(call_id: bytes, workers: int, secret: bytes) -> int: ...
 def die_with_parent(signal: int) -> None: ...
 def pin_to_cpu(cpu: int) -> None: ...
