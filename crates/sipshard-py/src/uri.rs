@@ -7,18 +7,27 @@ use pyo3::types::PyString;
 use sipshard_proto as proto;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
+use std::ops::Range;
 
-/// A SIP URI (RFC 3261 §19.1).
+/// A SIP URI (RFC 3261 §19.1). The parts that every policy asks for are found once, when it is made.
 #[pyclass(frozen, module = "sipshard")]
 pub struct Uri {
     raw: Box<[u8]>,
+    user: Option<Range<usize>>,
+    host: Box<[u8]>,
+    port: Option<u16>,
 }
 
 impl Uri {
     /// A URI from a message; `ValueError` when it does not parse.
     pub fn from_bytes(raw: &[u8]) -> PyResult<Self> {
         match proto::Uri::parse(raw) {
-            Ok(_) => Ok(Self { raw: raw.into() }),
+            Ok(uri) => Ok(Self {
+                raw: raw.into(),
+                user: uri.user.map(|user| range_in(raw, user)),
+                host: uri.host_raw.to_ascii_lowercase().into(),
+                port: uri.port,
+            }),
             Err(fault) => {
                 let shown = String::from_utf8_lossy(raw);
                 Err(PyValueError::new_err(format!(
@@ -33,6 +42,12 @@ impl Uri {
         // It parsed when it was made; the edge still has no way to panic.
         proto::Uri::parse(&self.raw).map_err(|fault| PyValueError::new_err(fault.reason()))
     }
+}
+
+/// Where `part`, a slice of `whole`, lies in it.
+fn range_in(whole: &[u8], part: &[u8]) -> Range<usize> {
+    let start = part.as_ptr() as usize - whole.as_ptr() as usize;
+    start..start + part.len()
 }
 
 #[pymethods]
@@ -51,17 +66,18 @@ impl Uri {
 
     #[getter]
     fn user<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyString>>> {
-        self.parts()?.user.map(|user| text(py, user)).transpose()
+        let user = self.user.clone();
+        user.map(|user| text(py, &self.raw[user])).transpose()
     }
 
     #[getter]
     fn host<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyString>> {
-        text(py, &self.parts()?.host_raw.to_ascii_lowercase())
+        text(py, &self.host)
     }
 
     #[getter]
-    fn port(&self) -> PyResult<Option<u16>> {
-        Ok(self.parts()?.port)
+    fn port(&self) -> Option<u16> {
+        self.port
     }
 
     #[getter]
