@@ -187,7 +187,7 @@ class Location(Table):
         default=1024, ge=1, description="Size the LMDB map starts with; it grows when it must."
     )
     group_commit_ms: Number = Field(
-        default=2.0,
+        default=10.0,
         ge=0,
         le=1000,
         description="How long a registration may wait for others to share its commit.",
