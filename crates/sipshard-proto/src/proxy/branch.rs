@@ -146,13 +146,18 @@ impl Proxy {
         client: Handle,
         ring_timeout_ms: Option<u64>,
     ) {
-        let c_ms = u64::from(self.transactions.values().c_ms);
-        let (timer, interval_ms) = match ring_timeout_ms {
-            Some(ring_ms) if ring_ms < c_ms => (Timer::Ring, ring_ms),
-            _ => (Timer::C, c_ms),
-        };
+        let (timer, interval_ms) = self.ring_timer(ring_timeout_ms);
         self.transactions
             .start_client_timer(now, client, timer, interval_ms);
+    }
+
+    /// The timer that limits ringing, and its interval.
+    pub(super) fn ring_timer(&self, ring_timeout_ms: Option<u64>) -> (Timer, u64) {
+        let c_ms = u64::from(self.transactions.values().c_ms);
+        match ring_timeout_ms {
+            Some(ring_ms) if ring_ms < c_ms => (Timer::Ring, ring_ms),
+            _ => (Timer::C, c_ms),
+        }
     }
 
     /// Notes how a branch ended. The caller then looks whether that was the last one.

@@ -86,6 +86,7 @@ impl Proxy {
         }
         if let Some(server) = self.transactions.server_mut(id) {
             server.user.best = None;
+            server.user.challenges.clear();
         }
         self.start_forwarding(now, id, plan.targets, plan.options);
         Ok(true)

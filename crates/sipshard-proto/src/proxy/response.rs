@@ -36,34 +36,43 @@ impl Proxy {
             self.counts.add(Count::StrayResponses);
             return;
         };
-        let client = self.client_of(own, response.method());
-        let Some(client) = client else {
-            return self.pass_on_statelessly(arrival, response);
+        if own.generation != self.settings.generation {
+            return self.pass_on_for_predecessor(arrival, response);
+        }
+        let Some(client) = self.client_of(own.handle, response.method()) else {
+            return self.pass_on_late(arrival, response);
         };
+        if is_for_us_alone(response) {
+            self.counts.add(Count::StrayResponses);
+            return;
+        }
         let acknowledge = |invite: &[u8]| write_ack(invite, response);
         let driver = (now, &mut self.outbox);
         let told =
             self.transactions
                 .handle_response(driver, client, response.status(), acknowledge);
         if told == Some(Told::Response) {
-            self.hear_response(now, client, response);
+            self.hear_response((now, arrival.listener), client, response);
         }
     }
 
     /// The client transaction that a response belongs to (§17.1.3): the branch names it, the method tells the INVITE
     /// from its CANCEL.
-    fn client_of(&self, own: Branch, method: Method) -> Option<Handle> {
-        if own.generation != self.settings.generation {
-            return None;
-        }
-        let client = self.transactions.client(own.handle)?;
+    fn client_of(&self, named: Handle, method: Method) -> Option<Handle> {
+        let client = self.transactions.client(named)?;
         match method {
             Method::Cancel => client.cancel,
-            _ => Some(own.handle),
+            _ if client.state.is_invite() == (method == Method::Invite) => Some(named),
+            _ => None,
         }
     }
 
-    fn hear_response(&mut self, now: Timestamp, client: Handle, response: &Message<'_>) {
+    fn hear_response(
+        &mut self,
+        (now, listener): (Timestamp, u16),
+        client: Handle,
+        response: &Message<'_>,
+    ) {
         let Some(transaction) = self.transactions.client(client) else {
             return;
         };
@@ -72,7 +81,7 @@ impl Proxy {
         };
         match response.status() {
             ..=199 => self.hear_provisional(now, client, (server, index), response),
-            200..=299 => self.hear_success(now, (server, index), response),
+            200..=299 => self.hear_success((now, listener), (server, index), response),
             _ => self.hear_failure(now, (server, index), response),
         }
     }
@@ -91,17 +100,17 @@ impl Proxy {
         let is_invite = server.state.is_invite();
         let branch = &mut server.user.branches[index];
         branch.state = BranchState::Ringing(client);
-        let is_cancelled = branch.cancel == Cancel::Wanted;
-        if is_cancelled {
+        let cancel = branch.cancel;
+        if cancel == Cancel::Wanted {
             self.send_cancel(now, id, index);
         }
-        if response.status() == 100 {
-            // §16.7 step 5: a 100 is for us alone.
+        if response.status() == 100 || !is_invite {
+            // §16.7 step 5: a 100 is for us alone. RFC 4320 §4.1: any other one to a non-INVITE must not be sent.
             return;
         }
-        if is_invite && ring_timeout_ms.is_none() && !is_cancelled {
+        if cancel == Cancel::NotWanted && self.ring_timer(ring_timeout_ms).0 == Timer::C {
             // §16.7 step 2: a branch that rings is alive.
-            self.start_ring_timer(now, client, None);
+            self.start_ring_timer(now, client, ring_timeout_ms);
         }
         let driver = (now, &mut self.outbox);
         self.transactions
@@ -112,7 +121,7 @@ impl Proxy {
 
     fn hear_success(
         &mut self,
-        now: Timestamp,
+        (now, listener): (Timestamp, u16),
         (id, index): (Handle, usize),
         response: &Message<'_>,
     ) {
@@ -122,7 +131,7 @@ impl Proxy {
             write_without_own_via(response, out)
         });
         let Some(server) = self.transactions.server_mut(id) else {
-            return self.pass_on_upstream(response, 0);
+            return self.pass_on_upstream(response, listener);
         };
         let arrival = server.user.arrival;
         let is_invite = server.state.is_invite();
@@ -152,6 +161,9 @@ impl Proxy {
         write_without_own_via(response, &mut bytes);
         let status = response.status();
         let bytes = bytes.into_boxed_slice();
+        if let Some(server) = self.transactions.server_mut(id) {
+            server.user.collect_challenges(response);
+        }
         self.end_branch(id, index, FinalResponse { status, bytes });
         if status >= 600 {
             // §16.7 step 5: a 6xx ends the search; what still rings is cancelled, nothing new is tried.
@@ -219,25 +231,39 @@ impl Proxy {
         let is_invite = server.state.is_invite();
         let best = server.user.best.take().unwrap_or_else(|| own_final(408));
         let status = status_upstream(best.status);
+        let challenges = std::mem::take(&mut server.user.challenges);
         if status == 408 && !is_invite {
-            // RFC 4320 §4.1: a 408 to a non-INVITE can only come too late, and makes things worse upstream.
+            // RFC 4320 §4.2: a 408 to a non-INVITE can only come too late, and makes things worse upstream. The
+            // transaction stays for as long as the client may repeat its request, so that it is not forwarded anew.
             self.finish(id);
-            self.transactions.drop_server(id);
-            return;
+            return self.start_decision_timer(now, id);
         }
         if best.bytes.is_empty() || status != best.status {
             self.send_own(now, id, OwnResponse::of(status));
         } else {
             let driver = (now, &mut self.outbox);
             self.transactions
-                .respond(driver, id, status, |out| out.extend_from_slice(&best.bytes));
+                .respond(driver, id, status, |out| best.write(&challenges, out));
         }
         self.finish(id);
     }
 
-    /// A response whose transaction is gone, because it lingered too long or its worker died, goes on by its next Via.
-    fn pass_on_statelessly(&mut self, arrival: Arrival, response: &Message<'_>) {
+    /// A response to what an earlier life of this worker sent goes on by its next Via, so that a call in set-up survives
+    /// its worker. RFC 6026 §7.3 forbids that because anybody could forge such a response; nobody can forge our branch.
+    fn pass_on_for_predecessor(&mut self, arrival: Arrival, response: &Message<'_>) {
         if response.status() == 100 || response.method() == Method::Cancel {
+            return;
+        }
+        self.counts.add(Count::StatelessResponses);
+        self.pass_on_upstream(response, arrival.listener);
+    }
+
+    /// A response whose transaction we have ended ourselves is dropped (RFC 6026 §7.3): the caller has got another
+    /// answer, or another branch rings. Only a 2xx to an INVITE goes on: it stands for a phone that was picked up.
+    fn pass_on_late(&mut self, arrival: Arrival, response: &Message<'_>) {
+        let is_success = (200..300).contains(&response.status());
+        if response.method() != Method::Invite || !is_success {
+            self.counts.add(Count::StrayResponses);
             return;
         }
         self.counts.add(Count::StatelessResponses);
@@ -252,6 +278,16 @@ impl Proxy {
         if let Some(path) = path_by_via(&self.settings, &via, listener) {
             self.outbox
                 .push(path, |out| write_without_own_via(response, out));
+        }
+    }
+
+    /// What a branch counts for that has not answered: 408, or 487 if the caller did not want it any more.
+    fn status_of_silence(&self, id: Handle, index: usize) -> u16 {
+        let server = self.transactions.server(id);
+        let branch = server.and_then(|server| server.user.branches.get(index));
+        match branch.map(|branch| branch.cancel) {
+            Some(Cancel::Wanted | Cancel::Sent) => 487,
+            Some(Cancel::NotWanted) | None => 408,
         }
     }
 
@@ -277,7 +313,8 @@ impl Proxy {
             {
                 self.counts.add(Count::BranchTimeouts);
                 self.transactions.drop_client(client);
-                self.end_branch(id, index, own_final(408));
+                let status = self.status_of_silence(id, index);
+                self.end_branch(id, index, own_final(status));
                 self.look_for_outcome(now, id);
             }
             Told::TransportError => {
@@ -288,6 +325,13 @@ impl Proxy {
             _ => {}
         }
     }
+}
+
+/// §16.7 step 3: a response without a Via behind ours was meant for us. Only those to our CANCELs are.
+fn is_for_us_alone(response: &Message<'_>) -> bool {
+    response.method() != Method::Cancel
+        && response.values(HeaderName::Via).nth(1).is_none()
+        && response.list(HeaderName::Via).nth(1).is_none()
 }
 
 fn write_ack(invite: &[u8], response: &Message<'_>) -> Vec<u8> {

@@ -3,6 +3,8 @@
 use super::arrival::Arrival;
 use super::best_response::rank;
 use super::route::RoutePlan;
+use crate::header::{HeaderField, HeaderName};
+use crate::message::Message;
 use crate::slots::Handle;
 use smallvec::SmallVec;
 
@@ -101,6 +103,8 @@ pub struct ResponseContext {
     pub waiting: Vec<Target>,
     /// The best failure so far.
     pub best: Option<FinalResponse>,
+    /// The challenges of the branches, when there are several.
+    pub challenges: Vec<Box<[u8]>>,
     /// How it is forwarded.
     pub options: ForwardOptions,
 }
@@ -116,6 +120,7 @@ impl ResponseContext {
             branches: SmallVec::new(),
             waiting: Vec::new(),
             best: None,
+            challenges: Vec::new(),
             options: ForwardOptions::default(),
         }
     }
@@ -139,10 +144,24 @@ impl ResponseContext {
 
     /// Keeps `response` if it is better than what came before (§16.7 step 6).
     pub fn offer(&mut self, response: FinalResponse) {
+        if self.phase == Phase::Done {
+            return;
+        }
         let is_better = |best: &FinalResponse| rank(response.status) < rank(best.status);
         if self.best.as_ref().is_none_or(is_better) {
             self.best = Some(response);
         }
+    }
+
+    /// Keeps the challenges of a 401 or 407 for the one that goes upstream (§16.7 step 7).
+    pub fn collect_challenges(&mut self, response: &Message<'_>) {
+        if self.branches.len() < 2 || !matches!(response.status(), 401 | 407) {
+            return;
+        }
+        let is_challenge = |field: &&HeaderField| is_challenge(field.name);
+        let fields = response.headers().iter().filter(is_challenge);
+        self.challenges
+            .extend(fields.map(|field| response.text(field.whole).into()));
     }
 
     /// Frees what only an open request needs.
@@ -152,7 +171,35 @@ impl ResponseContext {
         self.plan = RoutePlan::default();
         self.waiting = Vec::new();
         self.best = None;
+        self.challenges = Vec::new();
     }
+}
+
+impl FinalResponse {
+    /// Appends the response, with the challenges of other branches if it is one itself (§16.7 step 7).
+    pub fn write(&self, challenges: &[Box<[u8]>], out: &mut Vec<u8>) {
+        let is_challenge = matches!(self.status, 401 | 407);
+        let head_end = Message::parse(&self.bytes)
+            .ok()
+            .filter(|_| is_challenge && !challenges.is_empty())
+            .and_then(|message| message.headers().last().map(|field| field.whole.end));
+        let (head, rest) = self.bytes.split_at(head_end.unwrap_or(0) as usize);
+        out.extend_from_slice(head);
+        if head_end.is_some() {
+            let is_new = |field: &&Box<[u8]>| memchr::memmem::find(head, field).is_none();
+            for field in challenges.iter().filter(is_new) {
+                out.extend_from_slice(field);
+            }
+        }
+        out.extend_from_slice(rest);
+    }
+}
+
+fn is_challenge(name: HeaderName) -> bool {
+    matches!(
+        name,
+        HeaderName::WwwAuthenticate | HeaderName::ProxyAuthenticate
+    )
 }
 
 /// Orders targets so that the next to be tried stand last; equal ones keep the policy's order.

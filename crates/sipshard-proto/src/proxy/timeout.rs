@@ -51,7 +51,16 @@ impl Proxy {
                 self.end_unresolved_branches(id);
                 self.look_for_outcome(now, id);
             }
-            Some(Phase::Done) | None => {}
+            Some(Phase::Done) => self.forget_unanswered(id),
+            None => {}
+        }
+    }
+
+    /// A non-INVITE that ended without an answer (RFC 4320 §4.2) is not repeated any more.
+    fn forget_unanswered(&mut self, id: Handle) {
+        let server = self.transactions.server(id);
+        if server.is_some_and(|server| server.state.is_unanswered()) {
+            self.transactions.drop_server(id);
         }
     }
 

@@ -4,6 +4,9 @@
 mod dialog;
 mod draft;
 mod scene;
+mod section_16_10;
 mod section_16_3;
 mod section_16_4;
 mod section_16_6;
+mod section_16_7;
+mod section_16_8;
