@@ -41,6 +41,8 @@ counts! {
     MalformedRequests = "malformed_requests",
     /// Responses that did not parse; dropped.
     MalformedResponses = "malformed_responses",
+    /// Requests whose answer would go to a broadcast or multicast address or to port 0; dropped.
+    UnanswerableRequests = "unanswerable_requests",
     /// New INVITE transactions outside a dialog.
     Invites = "invites",
     /// New REGISTER transactions.

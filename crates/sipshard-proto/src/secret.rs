@@ -24,6 +24,8 @@ pub enum Purpose {
     ToTag = 4,
     /// Start and multiplier of the Call-ID hash.
     Steering = 5,
+    /// The serial number in the branch of a request that is forwarded without a transaction.
+    StatelessBranch = 6,
 }
 
 impl Secret {

@@ -7,7 +7,7 @@ use super::{Arrival, Proxy};
 use crate::count::Count;
 use crate::message::Message;
 use crate::timestamp::Timestamp;
-use crate::transaction::branch::STATELESS;
+use crate::transaction::branch::stateless_handle;
 
 /// So many ACKs wait for names at the same time; the caller repeats what is dropped when the 2xx is repeated.
 const MAX_PARKED: usize = 1_000;
@@ -43,7 +43,7 @@ impl Proxy {
                     routed,
                     record_route: false,
                     outbound: path.listener,
-                    handle: STATELESS,
+                    handle: stateless_handle(&self.settings.secret, request),
                 };
                 let settings = &self.settings;
                 self.outbox.push(path, |out| copy.write(settings, out));

@@ -11,7 +11,6 @@ use crate::message::Message;
 use crate::outbox::Path;
 use crate::slots::Handle;
 use crate::timestamp::Timestamp;
-use crate::transaction::branch::STATELESS;
 use crate::transaction::timer::Timer;
 use crate::uri::{Host, Scheme, Uri};
 use std::net::SocketAddr;
@@ -113,16 +112,15 @@ impl Proxy {
         let client_use = ClientUse::Branch { server: id, index };
         let settings = &self.settings;
         let routes = target.routes.iter().map(|route| &**route).collect();
-        let mut copy = RequestCopy {
-            request: &request,
-            arrival,
-            routed: Routed::to(&target.uri, routes),
-            record_route: options.record_route,
-            outbound: path.listener,
-            handle: STATELESS,
-        };
         let write = |handle, out: &mut Vec<u8>| {
-            copy.handle = handle;
+            let copy = RequestCopy {
+                request: &request,
+                arrival,
+                routed: Routed::to(&target.uri, routes),
+                record_route: options.record_route,
+                outbound: path.listener,
+                handle,
+            };
             copy.write(settings, out);
         };
         let driver = (now, &mut self.outbox);

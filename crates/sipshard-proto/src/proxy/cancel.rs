@@ -59,19 +59,22 @@ impl Proxy {
 
     /// Answers a request that the policy still thinks about, and tells the policy to stop.
     pub(super) fn end_question(&mut self, now: Timestamp, id: Handle, response: OwnResponse<'_>) {
+        self.withdraw_question(id);
+        self.answer(now, id, response);
+    }
+
+    /// Tells the policy that its decision would come too late.
+    pub(super) fn withdraw_question(&mut self, id: Handle) {
         let Some(server) = self.transactions.server(id) else {
             return;
         };
         let arrival = server.user.arrival;
-        let request = Message::parse(&server.user.request).map(Message::into_owned);
-        self.answer(now, id, response);
-        if let Ok(request) = request {
-            let question = Question {
+        if let Ok(request) = Message::parse(&server.user.request) {
+            self.events.push_back(Event::RequestCancelled(Question {
                 id,
                 arrival,
-                request,
-            };
-            self.events.push_back(Event::RequestCancelled(question));
+                request: request.into_owned(),
+            }));
         }
     }
 

@@ -66,6 +66,15 @@ impl Proxy {
         request: &Message<'_>,
     ) {
         self.counts.add(Count::Requests);
+        let reply = arrival.reply_path(&request.via());
+        if self
+            .settings
+            .path_to(reply.destination, reply.listener)
+            .is_none()
+        {
+            self.counts.add(Count::UnanswerableRequests);
+            return;
+        }
         let key = TransactionKey::of(&self.settings.secret, request);
         let server = self.transactions.find_server(key);
         match (request.method(), server) {

@@ -39,7 +39,12 @@ impl Proxy {
     fn give_up_waiting(&mut self, now: Timestamp, id: Handle) {
         let phase = self.transactions.server(id).map(|server| server.user.phase);
         match phase {
-            Some(Phase::Deciding | Phase::Consulting) => {
+            Some(Phase::Consulting) => {
+                self.counts.add(Count::DecisionTimeouts);
+                self.withdraw_question(id);
+                self.send_best(now, id);
+            }
+            Some(Phase::Deciding) => {
                 self.counts.add(Count::DecisionTimeouts);
                 let response = OwnResponse {
                     reason: Some(b"No Decision In Time"),

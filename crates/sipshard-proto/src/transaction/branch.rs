@@ -5,6 +5,7 @@
 //! outlived its transaction, or the worker that kept it, is still known to be an answer to something we sent.
 
 use super::key::MAGIC_COOKIE;
+use crate::message::Message;
 use crate::secret::{Purpose, Secret};
 use crate::slots::Handle;
 
@@ -17,11 +18,18 @@ pub struct Branch {
     pub handle: Handle,
 }
 
-/// The handle in the branch of a request that has no client transaction: an ACK to a 2xx.
-pub const STATELESS: Handle = Handle {
-    slot: u32::MAX,
-    serial: 0,
-};
+/// A slot that no client transaction has.
+const NO_SLOT: u32 = u32::MAX;
+
+/// The handle in the branch of a request that has no client transaction: an ACK to a 2xx. It is made from the received
+/// branch, so that the same request has the same one each time and another request another one (§16.11).
+pub fn stateless_handle(secret: &Secret, request: &Message<'_>) -> Handle {
+    let parts = [request.via().raw, &request.cseq().to_be_bytes()];
+    Handle {
+        slot: NO_SLOT,
+        serial: secret.proof(Purpose::StatelessBranch, &parts) as u32,
+    }
+}
 
 const DIGITS: usize = 2 + 8 + 8 + 16;
 

@@ -1,8 +1,12 @@
 //! The proxy core in a simulated network (RFC 3261 §16): no socket, no clock. Each test names the section it holds the
 //! core to.
 
+mod acknowledge;
 mod dialog;
 mod draft;
+mod limits;
+mod policy;
+mod resolving;
 mod scene;
 mod section_16_10;
 mod section_16_3;
@@ -10,3 +14,5 @@ mod section_16_4;
 mod section_16_6;
 mod section_16_7;
 mod section_16_8;
+mod stateless;
+mod transport;
