@@ -11,12 +11,15 @@ use std::time::Duration;
 const WINDOW_MS: u64 = 20;
 /// Waiting pays when at least so many datagrams are expected to gather meanwhile.
 const WORTHWHILE: u64 = 2;
+/// So many datagrams at once share the cost of a wake-up well enough: a worker that is behind never waits.
+const ENOUGH: usize = 32;
 
 /// Decides when to wait.
 pub struct Batching {
     delay: Duration,
     window_start: Timestamp,
     in_window: u64,
+    last_count: usize,
     is_busy: bool,
 }
 
@@ -27,6 +30,7 @@ impl Batching {
             delay,
             window_start: Timestamp::default(),
             in_window: 0,
+            last_count: 0,
             is_busy: false,
         }
     }
@@ -34,6 +38,7 @@ impl Batching {
     /// So many datagrams have just come.
     pub fn note(&mut self, now: Timestamp, count: usize) {
         self.in_window += count as u64;
+        self.last_count = count;
         let elapsed_ms = now.ms_since(self.window_start);
         if elapsed_ms < WINDOW_MS {
             return;
@@ -53,7 +58,7 @@ impl Batching {
 
     fn pays(&self, now: Timestamp) -> bool {
         // After a pause nobody knows whether the next datagram comes alone.
-        self.is_busy && now.ms_since(self.window_start) < 2 * WINDOW_MS
+        self.is_busy && self.last_count < ENOUGH && now.ms_since(self.window_start) < 2 * WINDOW_MS
     }
 }
 
@@ -78,6 +83,13 @@ mod tests {
     #[test]
     fn a_pause_ends_the_waiting() {
         assert!(!after(3, 100).pays(Timestamp::from_millis(100 + 3 * WINDOW_MS)));
+    }
+
+    #[test]
+    fn a_worker_that_is_behind_does_not_wait() {
+        let mut batching = after(3, 100);
+        batching.note(Timestamp::from_millis(100), ENOUGH);
+        assert!(!batching.pays(Timestamp::from_millis(100)));
     }
 
     #[test]
