@@ -154,8 +154,13 @@ class Engine:
     ) -> Engine: ...
     def run(self, timeout_s: float | None) -> list[tuple[int, int]]:
         """Serves until a foreign descriptor is ready, an event waits or the timeout has passed. Returns the ready foreign (fd, selectors mask) pairs."""
-    def events(self) -> list[tuple[str, int, Request, Response | None]]:
-        """Takes what waits for a decision: ("request", id, request, None), ("failure", id, request, best response), ("cancelled", id, request, None)."""
+    def events(self) -> list[tuple[str, int, Request | None, Response | None]]:
+        """Takes what waits for a decision.
+
+        ("request", id, request, None), ("failure", id, request, best response),
+        ("cancelled", id, request, None): a decision would come too late, ("settled", id, None,
+        None): what was forwarded with report_failure has not failed.
+        """
     def lookups(self) -> list[str]: ...  # host names to resolve; answer each with resolved()
     def resolved(self, host: str, addresses: Sequence[str], ttl_s: int) -> None: ...
     def register(self, fd: int, mask: int) -> None: ...

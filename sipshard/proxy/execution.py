@@ -25,8 +25,9 @@ from sipshard.policy.router import ANY_METHOD, Ready, Router, fill_in
 from sipshard.policy.runner import MAX_SUSPENDED, SUSPENDED, Runner, TooManySuspended
 from sipshard.sip import Request, Response, Uri
 
-Event: TypeAlias = tuple[str, int, Request, Response | None]
-"""(kind, transaction, request, best response); kind is "request", "failure" or "cancelled"."""
+Event: TypeAlias = tuple[str, int, Request | None, Response | None]
+"""(kind, transaction, request, best response); kind is "request", "failure", "cancelled" or, without a
+request, "settled": there will be no failure to decide about."""
 
 RouteTarget: TypeAlias = tuple[str, int, Sequence[str]]
 """(uri, q in thousandths, route set), as the engine takes it."""
@@ -112,9 +113,9 @@ class Execution:
     def handle(self, events: Iterable[Event]) -> None:
         """Decides about everything in ``events``. Never raises because of a policy."""
         for kind, transaction_id, request, response in events:
-            if kind == "request":
+            if kind == "request" and request is not None:
                 self._decide(transaction_id, request)
-            elif kind == "failure" and response is not None:
+            elif kind == "failure" and request is not None and response is not None:
                 self._decide_on_failure(transaction_id, request, response)
             else:
                 self._forget(transaction_id)

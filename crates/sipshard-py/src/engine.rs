@@ -19,7 +19,7 @@ use std::time::Duration;
 const EVENT_READ: u32 = 1;
 const EVENT_WRITE: u32 = 2;
 
-type Asked = (&'static str, u64, Request, Option<Response>);
+type Asked = (&'static str, u64, Option<Request>, Option<Response>);
 type PyListener = (i32, String, String, u16);
 type PyTarget<'py> = (Bound<'py, PyString>, u16, Vec<Bound<'py, PyString>>);
 type PyHeader<'py> = (Bound<'py, PyString>, Bound<'py, PyString>);
@@ -98,6 +98,7 @@ impl Engine {
                     self.asked("failure", question, Some(Response::new(*response)))
                 }
                 Event::RequestCancelled(question) => self.asked("cancelled", question, None),
+                Event::RequestSettled(id) => ("settled", id.as_u64(), None, None),
             });
         }
         asked
@@ -227,7 +228,7 @@ impl Engine {
     fn asked(&self, kind: &'static str, question: Question, response: Option<Response>) -> Asked {
         let transport = &self.transports[usize::from(question.arrival.listener)];
         let request = Request::new(question.request, question.arrival.source, transport);
-        (kind, question.id.as_u64(), request, response)
+        (kind, question.id.as_u64(), Some(request), response)
     }
 }
 

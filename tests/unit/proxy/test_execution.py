@@ -35,7 +35,7 @@ class Fixture:
     def save(self, transaction_id: int, request: Request, aor: str) -> None:
         self.saved.append((transaction_id, aor))
 
-    def handle(self, *events: tuple[str, int, Request, Response | None]) -> None:
+    def handle(self, *events: tuple[str, int, Request | None, Response | None]) -> None:
         """Gives events to the execution in the running loop, then lets the loop turn."""
         self.loop.call_soon(self.execution.handle, events)
         for _ in range(6):
@@ -294,6 +294,12 @@ class TestFailure:
         fixture.fail()
         assert asked == [486]
         assert fixture.engine.passed_on == [1, 1]
+
+    def test_a_call_that_was_answered_leaves_nothing_behind(self, make: Make) -> None:
+        fixture = self.forwarded(make, lambda request, response: Reject(404))
+        fixture.handle(("settled", 1, None, None))
+        fixture.fail()
+        assert fixture.engine.passed_on == [1]
 
     def test_what_is_over_is_forgotten(self, make: Make) -> None:
         fixture = self.forwarded(make, lambda request, response: Reject(500))

@@ -1,5 +1,6 @@
 //! The policy's decisions are carried out: forward, respond, pass on (RFC 3261 §16.5, §16.6).
 
+use super::event::Event;
 use super::response_context::{in_order_of_trial, BranchState, Cancel, ClientBranch, Phase};
 use super::{ForwardOptions, OwnResponse, Proxy, Target};
 use crate::count::Count;
@@ -153,6 +154,7 @@ impl Proxy {
         let context = &mut server.user;
         context.phase = Phase::Forwarding;
         context.options = options;
+        context.is_awaited = options.report_failure;
         context.waiting = in_order_of_trial(targets);
         self.start_next_group(now, id);
     }
@@ -220,6 +222,9 @@ impl Proxy {
         if let Some(server) = self.transactions.server_mut(id) {
             if server.user.phase != Phase::Done {
                 self.unfinished -= 1;
+            }
+            if std::mem::take(&mut server.user.is_awaited) {
+                self.events.push_back(Event::RequestSettled(id));
             }
             server.user.finish();
         }

@@ -13,6 +13,8 @@ pub enum Event {
     BranchesFailed(Question, Box<Message<'static>>),
     /// The caller gave up, or the policy took too long; a decision would come too late.
     RequestCancelled(Question),
+    /// A request that the policy wanted to be consulted about has got its answer; that will not happen any more.
+    RequestSettled(Handle),
 }
 
 /// A request with its name.

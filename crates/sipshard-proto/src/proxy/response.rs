@@ -197,6 +197,7 @@ impl Proxy {
         }
         context.phase = Phase::Consulting;
         context.options.report_failure = false;
+        context.is_awaited = false;
         let arrival = context.arrival;
         let request = Message::parse(&context.request).map(Message::into_owned);
         let Ok(request) = request else {

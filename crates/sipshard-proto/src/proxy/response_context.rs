@@ -107,6 +107,8 @@ pub struct ResponseContext {
     pub challenges: Vec<Box<[u8]>>,
     /// How it is forwarded.
     pub options: ForwardOptions,
+    /// The policy keeps something for the case that all branches fail, and is told when that cannot happen any more.
+    pub is_awaited: bool,
 }
 
 impl ResponseContext {
@@ -122,6 +124,7 @@ impl ResponseContext {
             best: None,
             challenges: Vec::new(),
             options: ForwardOptions::default(),
+            is_awaited: false,
         }
     }
 
@@ -186,9 +189,10 @@ impl FinalResponse {
         let (head, rest) = self.bytes.split_at(head_end.unwrap_or(0) as usize);
         out.extend_from_slice(head);
         if head_end.is_some() {
-            let is_new = |field: &&Box<[u8]>| memchr::memmem::find(head, field).is_none();
-            for field in challenges.iter().filter(is_new) {
-                out.extend_from_slice(field);
+            for field in challenges {
+                if memchr::memmem::find(head, field).is_none() {
+                    out.extend_from_slice(field);
+                }
             }
         }
         out.extend_from_slice(rest);

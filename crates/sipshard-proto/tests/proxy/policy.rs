@@ -72,6 +72,17 @@ fn on_failure_a_cancel_is_not_a_failure() {
     scene.receive(ALICE, &cancel());
     let sent = scene.receive(BOB, &answer(&copy, 487));
     assert!(sent[1].is("SIP/2.0 487 "));
+    scene.settled();
+    assert!(scene.is_silent());
+}
+
+#[test]
+fn on_failure_the_policy_is_told_once_that_there_will_be_none() {
+    let mut scene = Scene::new();
+    let copy = only(scene.ring_as(vec![target(TO_BOB)], CONSULT));
+    scene.receive(BOB, &answer(&copy, 200));
+    scene.settled();
+    scene.receive(BOB, &answer(&copy, 200));
     assert!(scene.is_silent());
 }
 

@@ -157,6 +157,14 @@ impl Scene {
         }
     }
 
+    /// The request about whose failure the policy will not be asked.
+    pub fn settled(&mut self) -> Handle {
+        match self.proxy.poll_event() {
+            Some(Event::RequestSettled(id)) => id,
+            _ => panic!("a settled request"),
+        }
+    }
+
     /// Nothing is asked.
     pub fn is_silent(&mut self) -> bool {
         self.proxy.poll_event().is_none()
