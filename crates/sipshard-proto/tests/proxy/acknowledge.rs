@@ -125,7 +125,7 @@ fn a_bye_from_the_callee_follows_the_route_set_to_the_caller() {
     let route = success.values("Record-Route").remove(0);
     let bye = in_dialog("BYE", &success)
         .without("Route")
-        .to_uri("sip:alice@192.0.2.10:5062")
+        .at_uri("sip:alice@192.0.2.10:5062")
         .instead("Via", "SIP/2.0/UDP 192.0.2.20:5060;branch=z9hG4bK-bob-1")
         .instead("From", "<sip:bob@example.com>;tag=bob")
         .instead("To", "<sip:alice@example.com>;tag=alice")

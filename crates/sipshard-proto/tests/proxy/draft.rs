@@ -51,7 +51,7 @@ pub fn ack_to_failure() -> Draft {
 pub fn in_dialog(method: &str, success: &Sent) -> Draft {
     let contact = success.values("Contact").remove(0);
     let mut draft = request(method)
-        .to_uri(contact.trim_matches(['<', '>']))
+        .at_uri(contact.trim_matches(['<', '>']))
         .instead("To", &success.values("To").remove(0))
         .instead("CSeq", &format!("2 {method}"));
     for route in success.values("Record-Route").iter().rev() {
@@ -98,7 +98,7 @@ impl Draft {
     }
 
     /// Changes the Request-URI.
-    pub fn to_uri(mut self, uri: &str) -> Self {
+    pub fn at_uri(mut self, uri: &str) -> Self {
         let method = self.line.split(' ').next().unwrap_or_default();
         self.line = format!("{method} {uri} SIP/2.0");
         self

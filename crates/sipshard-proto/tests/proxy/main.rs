@@ -4,7 +4,9 @@
 mod acknowledge;
 mod dialog;
 mod draft;
+mod endpoint;
 mod limits;
+mod network;
 mod policy;
 mod resolving;
 mod scene;
@@ -15,4 +17,5 @@ mod section_16_6;
 mod section_16_7;
 mod section_16_8;
 mod stateless;
+mod storm;
 mod transport;

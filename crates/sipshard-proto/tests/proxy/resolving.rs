@@ -110,7 +110,7 @@ fn section_16_10_a_cancel_ends_a_branch_that_waits_for_its_name() {
 fn a_reinvite_whose_next_hop_is_looked_up_gets_its_100_meanwhile() {
     let mut scene = Scene::new();
     let success = dialog::open(&mut scene);
-    let reinvite = in_dialog("INVITE", &success).to_uri(TO_NAME).branch("re");
+    let reinvite = in_dialog("INVITE", &success).at_uri(TO_NAME).branch("re");
     assert!(only(scene.receive(ALICE, &reinvite)).is("SIP/2.0 100 "));
     assert!(only(resolved(&mut scene, &["192.0.2.20"])).is("INVITE "));
     scene.close();
@@ -120,7 +120,7 @@ fn a_reinvite_whose_next_hop_is_looked_up_gets_its_100_meanwhile() {
 fn an_ack_waits_for_its_name_but_not_for_long() {
     let mut scene = Scene::new();
     let success = dialog::open(&mut scene);
-    let ack = in_dialog("ACK", &success).to_uri(TO_NAME);
+    let ack = in_dialog("ACK", &success).at_uri(TO_NAME);
     assert!(scene.receive(ALICE, &ack).is_empty());
     scene.pass_ms(4_999);
     assert!(only(resolved(&mut scene, &["192.0.2.20"])).is("ACK "));
@@ -129,7 +129,7 @@ fn an_ack_waits_for_its_name_but_not_for_long() {
         "only once"
     );
 
-    let other = in_dialog("ACK", &success).to_uri("sip:bob@late.example.net");
+    let other = in_dialog("ACK", &success).at_uri("sip:bob@late.example.net");
     assert!(scene.receive(ALICE, &other).is_empty());
     scene.pass_ms(5_000);
     let address = vec!["192.0.2.20".parse().unwrap()];
@@ -145,7 +145,7 @@ fn parked_acks_are_bounded() {
     let success = dialog::open(&mut scene);
     for number in 0..1_002 {
         let ack = in_dialog("ACK", &success)
-            .to_uri(TO_NAME)
+            .at_uri(TO_NAME)
             .branch(&number.to_string());
         scene.receive(ALICE, &ack);
     }

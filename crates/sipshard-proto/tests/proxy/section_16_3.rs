@@ -7,7 +7,7 @@ use sipshard_proto::Count;
 #[test]
 fn section_16_3_step_1_an_unreadable_request_uri_gets_400() {
     let mut scene = Scene::new();
-    let bad = request("OPTIONS").to_uri("sip:bob@:5060");
+    let bad = request("OPTIONS").at_uri("sip:bob@:5060");
     let sent = only(scene.receive(ALICE, &bad));
     assert!(sent.is("SIP/2.0 400 "), "{}", sent.line());
     assert_eq!(sent.to, ALICE.parse().unwrap());
@@ -19,7 +19,7 @@ fn section_16_3_step_1_an_unreadable_request_uri_gets_400() {
 #[test]
 fn section_16_3_step_2_a_foreign_scheme_gets_416() {
     let mut scene = Scene::new();
-    let strange = request("OPTIONS").to_uri("mailto:bob@example.com");
+    let strange = request("OPTIONS").at_uri("mailto:bob@example.com");
     let sent = only(scene.receive(ALICE, &strange));
     assert!(sent.is("SIP/2.0 416 "), "{}", sent.line());
     assert!(scene.is_silent());
@@ -30,7 +30,7 @@ fn section_16_3_step_2_a_foreign_scheme_gets_416() {
 fn section_16_3_step_2_a_tel_uri_is_the_policys_to_translate() {
     let mut scene = Scene::new();
     assert!(scene
-        .receive(ALICE, &request("OPTIONS").to_uri("tel:+4930123456"))
+        .receive(ALICE, &request("OPTIONS").at_uri("tel:+4930123456"))
         .is_empty());
     assert_eq!(scene.question().request.request_uri(), b"tel:+4930123456");
 }

@@ -30,7 +30,7 @@ fn section_16_4_a_strict_router_upstream_left_the_request_uri_in_the_route() {
     let own = success.values("Record-Route").remove(0);
     let bye = in_dialog("BYE", &success)
         .without("Route")
-        .to_uri(own.trim_matches(['<', '>']))
+        .at_uri(own.trim_matches(['<', '>']))
         .with(
             "Route",
             "<sip:next@192.0.2.30;lr>, <sip:bob@192.0.2.20:5060>",
@@ -48,7 +48,7 @@ fn section_16_4_a_strict_router_upstream_without_more_routes() {
     let own = success.values("Record-Route").remove(0);
     let bye = in_dialog("BYE", &success)
         .without("Route")
-        .to_uri(own.trim_matches(['<', '>']))
+        .at_uri(own.trim_matches(['<', '>']))
         .with("Route", "<sip:bob@192.0.2.20:5060>");
     let copy = only(scene.receive(ALICE, &bye));
     assert_eq!(copy.line(), "BYE sip:bob@192.0.2.20:5060 SIP/2.0");
@@ -76,7 +76,7 @@ fn a_forged_route_without_proof_goes_to_the_policy_and_is_never_relayed() {
     for route in [OURS, proof, "<sip:example.com;lr>"] {
         let mut scene = Scene::new();
         let forged = request("MESSAGE")
-            .to_uri("sip:victim@198.51.100.1")
+            .at_uri("sip:victim@198.51.100.1")
             .instead("To", "<sip:bob@example.com>;tag=x")
             .with("Route", &format!("{route}, <sip:198.51.100.2;lr>"));
         assert!(scene.receive(ALICE, &forged).is_empty(), "nothing is sent");
@@ -120,7 +120,7 @@ fn section_16_4_a_policy_forwards_an_initial_request_without_our_routes() {
 fn a_foreign_request_uri_in_front_of_a_forged_route_is_no_strict_router() {
     let mut scene = Scene::new();
     let forged = request("MESSAGE")
-        .to_uri("sip:192.0.2.1:5060;lr")
+        .at_uri("sip:192.0.2.1:5060;lr")
         .with("Route", "<sip:victim@198.51.100.1>");
     assert!(scene.receive(ALICE, &forged).is_empty());
     let question = scene.question();
