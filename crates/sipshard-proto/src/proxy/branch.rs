@@ -42,7 +42,7 @@ impl Proxy {
         let next_hop = Routed::to(&target.uri, routes).next_hop.to_vec();
         match self.next_hop(now, &next_hop, listener) {
             NextHop::Resolving => {
-                self.resolving.push(id);
+                self.resolving.insert(id.as_u64());
                 self.start_decision_timer(now, id);
             }
             NextHop::Unreachable => {
@@ -190,6 +190,7 @@ impl Proxy {
 
     fn resume_branches(&mut self, now: Timestamp) {
         for id in std::mem::take(&mut self.resolving) {
+            let id = Handle::from_u64(id);
             let count = self
                 .transactions
                 .server(id)
@@ -207,5 +208,58 @@ pub(super) fn own_final(status: u16) -> FinalResponse {
     FinalResponse {
         status,
         bytes: Box::default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Arrival, Event, ForwardOptions, Listener, Plan, Settings, Target};
+    use super::*;
+    use crate::secret::Secret;
+    use crate::transaction::timer::TimerValues;
+
+    fn proxy() -> Proxy {
+        Proxy::new(Settings {
+            listeners: vec![Listener {
+                host: b"192.0.2.1".to_vec(),
+                port: 5060,
+                is_v6: false,
+            }],
+            domains: Vec::new(),
+            secret: Secret::new([0; 16]),
+            generation: 0,
+            max_transactions: 100,
+            timers: TimerValues::default(),
+        })
+    }
+
+    #[test]
+    fn what_waits_for_a_name_is_forgotten_with_its_request() {
+        let mut proxy = proxy();
+        let now = Timestamp::from_millis(0);
+        let request = Message::parse(
+            b"OPTIONS sip:b SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.2;branch=z9hG4bK1\r\n\
+              From: <sip:a>;tag=1\r\nTo: <sip:b>\r\nCall-ID: c\r\nCSeq: 1 OPTIONS\r\n\r\n",
+        )
+        .unwrap();
+        let source = "192.0.2.2:5060".parse().unwrap();
+        let listener = 0;
+        proxy.handle_message(now, Arrival { listener, source }, &request);
+        let Some(Event::RequestReceived(question)) = proxy.poll_event() else {
+            panic!("a question");
+        };
+        let target = |uri: &[u8]| Target {
+            uri: uri.into(),
+            q_milli: 1_000,
+            routes: Vec::new(),
+        };
+        let targets = vec![target(b"sip:b@one.example"), target(b"sip:b@two.example")];
+        let options = ForwardOptions::default();
+        let plan = Plan { targets, options };
+        assert_eq!(proxy.forward(now, question.id, plan), Ok(true));
+        assert_eq!(proxy.resolving.len(), 1, "one entry for both names");
+        proxy.handle_timeout(now.after_ms(32_000));
+        assert!(proxy.resolving.is_empty());
+        assert_eq!(proxy.unfinished_count(), 0);
     }
 }

@@ -228,6 +228,7 @@ impl Proxy {
             }
             server.user.finish();
         }
+        self.resolving.remove(&id.as_u64());
     }
 
     /// §16.3 step 3: a request whose Max-Forwards is 0 is not forwarded.

@@ -45,7 +45,7 @@ use crate::transaction::TransactionLayer;
 use acknowledge::ParkedAck;
 use resolver::Resolver;
 use response_context::ResponseContext;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 /// What a client transaction is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -71,8 +71,8 @@ pub struct Proxy {
     events: VecDeque<Event>,
     counts: Counts,
     resolver: Resolver,
-    /// Requests with a branch whose next hop is being looked up; at most one entry per look-up and transaction.
-    resolving: Vec<Handle>,
+    /// Unfinished requests with a branch whose next hop is being looked up, by [`Handle::as_u64`].
+    resolving: BTreeSet<u64>,
     parked_acks: Vec<ParkedAck>,
     admission: Admission,
     unfinished: usize,
@@ -88,7 +88,7 @@ impl Proxy {
             events: VecDeque::new(),
             counts: Counts::default(),
             resolver: Resolver::default(),
-            resolving: Vec::new(),
+            resolving: BTreeSet::new(),
             parked_acks: Vec::new(),
             admission: Admission::Open,
             unfinished: 0,

@@ -6,6 +6,8 @@ use std::net::IpAddr;
 
 /// So many names are remembered; a name beyond that is unreachable until others expire.
 const MAX_NAMES: usize = 10_000;
+/// A full cache is searched for expired names no more often than this.
+const SWEEP_INTERVAL_MS: u64 = 1_000;
 /// A question that is never answered is forgotten after this time, so that the name is asked for again.
 const QUESTION_LIFE_MS: u64 = 10_000;
 
@@ -31,6 +33,7 @@ pub enum Lookup<'a> {
 pub struct Resolver {
     names: HashMap<Box<[u8]>, Entry>,
     questions: Vec<String>,
+    next_sweep: Timestamp,
 }
 
 impl Resolver {
@@ -64,17 +67,25 @@ impl Resolver {
             is_pending: false,
             until: now.after_ms(u64::from(ttl_s.max(1)) * 1_000),
         };
-        self.names.insert(name.to_ascii_lowercase().into(), entry);
+        let name: Box<[u8]> = name.to_ascii_lowercase().into();
+        if self.names.len() < MAX_NAMES || self.names.contains_key(&name) {
+            self.names.insert(name, entry);
+        }
+    }
+
+    fn has_room(&mut self, now: Timestamp) -> bool {
+        if self.names.len() >= MAX_NAMES && now >= self.next_sweep {
+            self.next_sweep = now.after_ms(SWEEP_INTERVAL_MS);
+            self.names.retain(|_, entry| now < entry.until);
+        }
+        self.names.len() < MAX_NAMES
     }
 
     fn ask(&mut self, now: Timestamp, name: &[u8]) -> bool {
-        if self.names.len() >= MAX_NAMES {
-            self.names.retain(|_, entry| now < entry.until);
-        }
         let Ok(text) = std::str::from_utf8(name) else {
             return false;
         };
-        if self.names.len() >= MAX_NAMES {
+        if !self.has_room(now) && !self.names.contains_key(name) {
             return false;
         }
         self.questions.push(text.to_owned());
@@ -122,6 +133,8 @@ mod tests {
             resolver.look_up(at(0), format!("host{number}").as_bytes());
         }
         assert_eq!(resolver.look_up(at(0), b"one-more"), Lookup::Full);
+        resolver.answer(at(0), b"unasked", Vec::new(), 60);
+        assert_eq!(resolver.names.len(), MAX_NAMES);
         assert_eq!(
             resolver.look_up(at(QUESTION_LIFE_MS), b"one-more"),
             Lookup::Pending
