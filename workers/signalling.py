@@ -143,7 +143,18 @@ class SignallingWorker(ChildProcess):
     def _stop(self) -> None:
         self._engine.stop_accepting(STOP_RETRY_AFTER_S)
         timeout_s = self.inheritance.configuration.server.stop_timeout_s
-        self._end_when(lambda: self._engine.unfinished == 0, timeout_s)
+        self._end_when(self._all_are_finished, timeout_s)
+
+    def _all_are_finished(self) -> bool:
+        """Whether no worker waits for an outcome any more.
+
+        One that went as soon as it is idle itself would leave new work at its socket without the
+        503, and the others' messages that arrive there without a hand that passes them on.
+        """
+        region = self.inheritance.region
+        return self._engine.unfinished == 0 and not any(
+            region.page(shard)["unfinished"] for shard in range(region.workers)
+        )
 
     def _drain(self) -> None:
         self._engine.drain_to_successor()
