@@ -78,7 +78,7 @@ impl Proxy {
         }
         let is_invite = server.state.is_invite();
         let is_first = server.user.phase == Phase::Deciding;
-        if self.has_no_hops_left(id) {
+        if server.user.is_at_last_hop {
             return Ok(self.answer(now, id, OwnResponse::of(483)));
         }
         self.transactions.stop_server_timer(id);
@@ -229,14 +229,6 @@ impl Proxy {
             server.user.finish();
         }
         self.resolving.remove(&id.as_u64());
-    }
-
-    /// §16.3 step 3: a request whose Max-Forwards is 0 is not forwarded.
-    fn has_no_hops_left(&self, id: Handle) -> bool {
-        self.transactions
-            .server(id)
-            .and_then(|server| Message::parse(&server.user.request).ok()?.max_forwards())
-            == Some(0)
     }
 
     /// Waits for a name or a policy, but not for ever.

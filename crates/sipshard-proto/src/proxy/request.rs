@@ -147,7 +147,8 @@ impl Proxy {
     ) -> Handle {
         self.unfinished += 1;
         let is_invite = request.method() == Method::Invite;
-        let context = ResponseContext::new(request.bytes().into(), arrival, plan);
+        let mut context = ResponseContext::new(request.bytes().into(), arrival, plan);
+        context.is_at_last_hop = request.max_forwards() == Some(0);
         let path = arrival.reply_path(&request.via());
         self.transactions.open_server(key, is_invite, path, context)
     }

@@ -93,6 +93,8 @@ pub struct ResponseContext {
     pub request: Box<[u8]>,
     /// How it was received.
     pub arrival: Arrival,
+    /// It came with Max-Forwards 0 and must not be forwarded (§16.3 step 3).
+    pub is_at_last_hop: bool,
     /// What §16.4 found in its Route.
     pub plan: RoutePlan,
     /// Where it stands.
@@ -117,6 +119,7 @@ impl ResponseContext {
         Self {
             request,
             arrival,
+            is_at_last_hop: false,
             plan,
             phase: Phase::Deciding,
             branches: SmallVec::new(),

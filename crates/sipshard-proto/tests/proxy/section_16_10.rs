@@ -178,3 +178,32 @@ fn section_16_10_a_cancel_ends_the_search() {
     assert!(sent[1].is("SIP/2.0 487 "));
     assert_eq!(sent.len(), 2, "Carol is not called");
 }
+
+#[test]
+fn section_9_1_a_loser_that_rings_after_the_winners_2xx_is_cancelled_then() {
+    let mut scene = Scene::new();
+    let copies = scene.ring(&[TO_BOB, TO_CAROL]);
+    assert!(only(scene.receive(BOB, &answer(&copies[0], 200))).is("SIP/2.0 200"));
+    scene.pass_ms(31_000);
+    let sent = only(scene.receive(CAROL, &answer(&copies[1], 180)));
+    assert!(sent.is("CANCEL "), "and Alice hears no ringing");
+    // The answered INVITE's own transaction is gone by then.
+    scene.pass_ms(5_000);
+    scene.receive(CAROL, &answer(&copies[1], 183));
+    let sent = only(scene.receive(CAROL, &answer(&copies[1], 487)));
+    assert!(sent.is("ACK "));
+    scene.close();
+}
+
+#[test]
+fn section_9_1_a_loser_that_rings_for_ever_is_given_up() {
+    let mut scene = Scene::new();
+    let copies = scene.ring(&[TO_BOB, TO_CAROL]);
+    scene.receive(BOB, &answer(&copies[0], 200));
+    scene.pass_ms(31_000);
+    for _ in 0..10 {
+        scene.receive(CAROL, &answer(&copies[1], 180));
+        scene.pass_ms(10_000);
+    }
+    scene.close();
+}
