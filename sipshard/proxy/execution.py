@@ -26,8 +26,8 @@ from sipshard.policy.runner import MAX_SUSPENDED, SUSPENDED, Runner, TooManySusp
 from sipshard.sip import Request, Response, Uri
 
 Event: TypeAlias = tuple[str, int, Request | None, Response | None]
-"""(kind, transaction, request, best response); kind is "request", "failure", "cancelled" or, without a
-request, "settled": there will be no failure to decide about."""
+"""(kind, transaction, request, best response); kind is "request", "failure", "cancelled" or,
+without a request, "settled": there will be no failure to decide about."""
 
 RouteTarget: TypeAlias = tuple[str, int, Sequence[str]]
 """(uri, q in thousandths, route set), as the engine takes it."""
