@@ -127,20 +127,15 @@ impl Proxy {
     ) {
         let driver = (now, &mut self.outbox);
         let status = response.status();
-        let has_gone = self.transactions.respond(driver, id, status, |out| {
+        self.transactions.respond(driver, id, status, |out| {
             write_without_own_via(response, out)
         });
         let Some(server) = self.transactions.server_mut(id) else {
             return self.pass_on_upstream(response, listener);
         };
-        let arrival = server.user.arrival;
         let is_invite = server.state.is_invite();
         let is_first = server.user.phase != Phase::Done;
         server.user.branches[index].state = BranchState::Ended;
-        if !has_gone && is_invite {
-            // Another branch's failure went upstream before. §16.7 step 5 wants every 2xx to an INVITE forwarded.
-            return self.pass_on_upstream(response, arrival.listener);
-        }
         if !is_first {
             return;
         }
@@ -196,7 +191,6 @@ impl Proxy {
             return self.send_best(now, id);
         }
         context.phase = Phase::Consulting;
-        context.options.report_failure = false;
         context.is_awaited = false;
         let arrival = context.arrival;
         let request = Message::parse(&context.request).map(Message::into_owned);

@@ -22,6 +22,7 @@ fn section_13_2_2_4_the_ack_to_a_2xx_goes_to_the_contact_without_a_transaction()
     assert_eq!(sent.line(), "ACK sip:bob@192.0.2.20:5060 SIP/2.0");
     assert_eq!(sent.to, BOB.parse().unwrap());
     assert!(sent.values("Route").is_empty());
+    assert!(sent.values("Record-Route").is_empty());
     assert_eq!(sent.values("Max-Forwards"), ["69"]);
     assert_eq!(sent.values("Via").len(), 2);
     assert_eq!(scene.proxy.transaction_count(), before);

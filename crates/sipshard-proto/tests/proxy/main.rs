@@ -18,4 +18,5 @@ mod section_16_7;
 mod section_16_8;
 mod stateless;
 mod storm;
+mod torture;
 mod transport;

@@ -247,3 +247,30 @@ fn questions_are_counted_as_unfinished_until_they_are_answered() {
     assert_eq!(scene.proxy.unfinished_count(), 0);
     assert_eq!(scene.proxy.transaction_count(), 1, "Timer J runs");
 }
+
+#[test]
+fn section_12_1_1_only_what_makes_a_dialog_repeats_the_record_route() {
+    let mut scene = Scene::new();
+    scene.receive(ALICE, &invite().with("Record-Route", "<sip:up;lr>"));
+    let id = scene.question().id;
+    let ringing = only(scene.respond(id, 180).unwrap());
+    assert_eq!(ringing.values("Record-Route"), ["<sip:up;lr>"]);
+    let refused = only(scene.respond(id, 404).unwrap());
+    assert!(refused.values("Record-Route").is_empty());
+}
+
+#[test]
+fn on_failure_a_new_attempt_starts_with_an_empty_response_context() {
+    let mut scene = Scene::new();
+    let copies = scene.ring_as(vec![target(TO_BOB), target(TO_CAROL)], CONSULT);
+    for (from, copy) in [(BOB, &copies[0]), (CAROL, &copies[1])] {
+        let challenge = answer(copy, 401).with("WWW-Authenticate", "Digest realm=\"old\"");
+        scene.receive(from, &challenge);
+    }
+    let id = scene.failure().0.id;
+    let copy = only(scene.forward(id, &[TO_CAROL]));
+    let challenge = answer(&copy, 407).with("Proxy-Authenticate", "Digest realm=\"new\"");
+    let sent = scene.receive(CAROL, &challenge).remove(1);
+    assert!(sent.is("SIP/2.0 407 "));
+    assert!(sent.values("WWW-Authenticate").is_empty());
+}

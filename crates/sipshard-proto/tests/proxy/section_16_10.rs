@@ -207,3 +207,46 @@ fn section_9_1_a_loser_that_rings_for_ever_is_given_up() {
     }
     scene.close();
 }
+
+#[test]
+fn section_9_1_a_branch_is_cancelled_once_whoever_wants_it() {
+    let mut scene = Scene::new();
+    let copy = only(scene.ring(&[TO_BOB]));
+    scene.receive(BOB, &answer(&copy, 180));
+    let sent = only(scene.pass_ms(180_000));
+    assert!(sent.is("CANCEL "), "Timer C");
+    scene.receive(BOB, &answer(&sent, 200));
+    assert!(only(scene.receive(ALICE, &cancel())).is("SIP/2.0 200 OK"));
+    scene.close();
+}
+
+#[test]
+fn section_9_1_other_requests_than_invite_are_not_cancelled() {
+    let mut scene = Scene::new();
+    scene.receive(ALICE, &request("MESSAGE"));
+    let id = scene.question().id;
+    let copies = scene.forward(id, &[TO_BOB, TO_CAROL]);
+    scene.receive(CAROL, &answer(&copies[1], 100));
+    assert!(scene.receive(BOB, &answer(&copies[0], 603)).is_empty());
+    let sent = only(scene.receive(CAROL, &answer(&copies[1], 404)));
+    assert!(sent.is("SIP/2.0 603 "));
+    scene.close();
+}
+
+#[test]
+fn section_9_1_cancel_and_ack_carry_the_route_set_of_their_invite() {
+    let mut scene = Scene::new();
+    let routes = vec![(*b"<sip:edge@192.0.2.30;lr>").into()];
+    let behind_path = sipshard_proto::proxy::Target {
+        routes,
+        ..crate::scene::target(TO_BOB)
+    };
+    let copy = only(scene.ring_as(vec![behind_path], Default::default()));
+    scene.receive(CAROL, &answer(&copy, 180));
+    let cancel = scene.receive(ALICE, &cancel()).remove(1);
+    let ack = scene.receive(CAROL, &answer(&copy, 487)).remove(0);
+    for sibling in [cancel, ack] {
+        assert_eq!(sibling.values("Route"), ["<sip:edge@192.0.2.30;lr>"]);
+        assert_eq!(sibling.to, CAROL.parse().unwrap());
+    }
+}

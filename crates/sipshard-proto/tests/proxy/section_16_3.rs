@@ -93,3 +93,11 @@ fn section_8_2_7_a_stateless_refusal_is_the_same_each_time() {
     assert!(first.values("To")[0].contains(";tag="));
     assert_eq!(scene.proxy.transaction_count(), 0);
 }
+
+#[test]
+fn section_16_3_step_5_an_empty_proxy_require_demands_nothing() {
+    let mut scene = Scene::new();
+    let sent = scene.receive(ALICE, &invite().with("Proxy-Require", ""));
+    assert!(sent.is_empty());
+    scene.question();
+}

@@ -126,3 +126,38 @@ fn a_foreign_request_uri_in_front_of_a_forged_route_is_no_strict_router() {
     let question = scene.question();
     assert_eq!(question.request.request_uri(), b"sip:192.0.2.1:5060;lr");
 }
+
+#[test]
+fn section_16_4_only_what_names_us_is_removed() {
+    for (route, is_ours) in [
+        ("<sip:192.0.2.1;lr>", true),
+        ("<sip:192.0.2.1:5080;lr>", true),
+        ("<sip:192.0.2.1:5090;lr>", false),
+        ("<sip:198.51.100.1:5060;lr>", false),
+        ("<sip:EXAMPLE.com;lr>", true),
+        ("<sip:example.com:5080;lr>", true),
+        ("<sip:example.com:7000;lr>", false),
+        ("<sip:sub.example.com;lr>", false),
+    ] {
+        let mut scene = Scene::new();
+        let success = dialog::open(&mut scene);
+        let bye = in_dialog("BYE", &success).with("Route", route);
+        let sent = scene.receive(ALICE, &bye);
+        let is_at_bob = sent.iter().any(|sent| sent.to == BOB.parse().unwrap());
+        assert_eq!(is_at_bob, is_ours, "{route}");
+    }
+}
+
+#[test]
+fn section_16_4_a_proof_at_another_address_makes_no_strict_router() {
+    let mut scene = Scene::new();
+    let success = dialog::open(&mut scene);
+    let own = success.values("Record-Route").remove(0);
+    let elsewhere = own.replace("192.0.2.1", "198.51.100.1");
+    let bye = in_dialog("BYE", &success)
+        .without("Route")
+        .at_uri(elsewhere.trim_matches(['<', '>']))
+        .with("Route", "<sip:bob@192.0.2.20:5060>");
+    assert!(scene.receive(ALICE, &bye).is_empty());
+    scene.question();
+}

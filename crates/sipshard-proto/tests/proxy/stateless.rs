@@ -139,3 +139,18 @@ fn a_draining_worker_knows_what_belongs_to_its_transactions() {
     }
     assert!(!knows(&successor(), &answer(&copy, 180).bytes()));
 }
+
+#[test]
+fn a_handle_of_the_predecessor_is_none_of_the_successors() {
+    let (_, old) = forwarded("INVITE");
+    let mut scene = successor();
+    scene.receive(ALICE, &invite().branch("new"));
+    let id = scene.question().id;
+    let new = scene.forward(id, &[TO_BOB]).pop().unwrap();
+    let late = answer(&old, 486);
+    let message = late.bytes();
+    assert!(!scene.proxy.knows(&Message::parse(&message).unwrap()));
+    assert!(only(scene.receive(BOB, &late)).is("SIP/2.0 486 "));
+    assert_eq!(scene.proxy.unfinished_count(), 1, "its own call rings on");
+    assert!(only(scene.receive(BOB, &answer(&new, 200))).is("SIP/2.0 200"));
+}

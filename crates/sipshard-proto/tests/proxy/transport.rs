@@ -192,3 +192,19 @@ fn nothing_is_sent_to_broadcast_multicast_or_port_0() {
         scene.close();
     }
 }
+
+#[test]
+fn section_17_2_3_branch_sent_by_and_method_decide_alone() {
+    let mut scene = Scene::new();
+    scene.receive(ALICE, &request("OPTIONS"));
+    scene.question();
+    let same = request("OPTIONS").instead(
+        "Via",
+        "SIP/2.0/UDP 192.0.2.10:5062;rport;branch=z9HG4bk-Options",
+    );
+    assert!(scene.receive(ALICE, &same).is_empty());
+    assert!(scene.is_silent());
+    assert_eq!(scene.count(Count::RequestRetransmissions), 1);
+    scene.receive(ALICE, &request("MESSAGE").branch("options"));
+    scene.question();
+}
