@@ -2,10 +2,11 @@
 
 use super::clocks::Clocks;
 use super::step::{Action, Step};
-use super::timer::Timer;
-use super::{invite_client, non_invite_client};
-use crate::outbox::Path;
+use super::timer::{Timer, TimerValues};
+use super::{invite_client, non_invite_client, Told};
+use crate::outbox::{Outbox, Path};
 use crate::slots::Handle;
+use crate::timestamp::Timestamp;
 
 /// The state of a client transaction, by the figure that it follows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -51,6 +52,65 @@ impl<U> ClientTransaction<U> {
             ClientState::Invite(invite_client::State::Proceeding)
                 | ClientState::NonInvite(non_invite_client::State::Proceeding)
         )
+    }
+}
+
+impl<C> ClientTransaction<C> {
+    /// Goes where the step leads and does what it says; what the user is to be told. `ack` is stored and sent where the
+    /// step says so.
+    pub(super) fn follow(
+        &mut self,
+        step: Step<ClientState>,
+        values: &TimerValues,
+        now: Timestamp,
+        outbox: &mut Outbox,
+        mut ack: Option<Vec<u8>>,
+    ) -> Option<Told> {
+        self.state = step.next;
+        let mut told = None;
+        for &action in step.actions {
+            told = self
+                .act(
+                    action,
+                    values,
+                    now,
+                    outbox,
+                    ack.take_if(|_| action == Action::Acknowledge),
+                )
+                .or(told);
+        }
+        told
+    }
+
+    /// One action of a step.
+    pub(super) fn act(
+        &mut self,
+        action: Action,
+        values: &TimerValues,
+        now: Timestamp,
+        outbox: &mut Outbox,
+        ack: Option<Vec<u8>>,
+    ) -> Option<Told> {
+        match action {
+            Action::Resend => self.send(outbox),
+            // The request is in the outbox already: `open_client` wrote it there.
+            Action::Send => {}
+            Action::Acknowledge => {
+                self.stored = ack.unwrap_or_default().into_boxed_slice();
+                self.send(outbox);
+            }
+            Action::Tell => return Some(Told::Response),
+            Action::TellTimeout => return Some(Told::Timeout),
+            Action::TellTransportError => return Some(Told::TransportError),
+            _ => self.clocks.act(action, values, now),
+        }
+        None
+    }
+
+    fn send(&self, outbox: &mut Outbox) {
+        if !self.stored.is_empty() {
+            outbox.push(self.path, |out| out.extend_from_slice(&self.stored));
+        }
     }
 }
 

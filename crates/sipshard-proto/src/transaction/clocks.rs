@@ -1,5 +1,6 @@
 //! The three clocks of one transaction, and the single place that it takes on the timer wheel.
 
+use super::step::Action;
 use super::timer::{Clock, Timer, TimerValues};
 use crate::timestamp::Timestamp;
 
@@ -74,5 +75,17 @@ impl Clocks {
         }
         self.filed_under = Some(next);
         Some(next)
+    }
+
+    /// One action of a step, if it is about timers.
+    pub(super) fn act(&mut self, action: Action, values: &TimerValues, now: Timestamp) {
+        match action {
+            Action::Start(timer) => self.start(timer, values, now),
+            Action::Restart(timer) => self.restart(timer, values, now),
+            Action::RestartAtT2(timer) => self.restart_at_t2(timer, values, now),
+            Action::StopRetransmission => self.stop(Clock::Retransmission),
+            Action::StopTransactionTimer => self.stop(Clock::Transaction),
+            _ => {}
+        }
     }
 }

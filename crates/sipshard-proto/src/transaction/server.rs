@@ -2,10 +2,11 @@
 
 use super::clocks::Clocks;
 use super::key::TransactionKey;
-use super::step::Step;
-use super::timer::Timer;
-use super::{invite_server, non_invite_server};
-use crate::outbox::Path;
+use super::step::{Action, Step};
+use super::timer::{Timer, TimerValues};
+use super::{invite_server, non_invite_server, Told};
+use crate::outbox::{Outbox, Path};
+use crate::timestamp::Timestamp;
 
 /// The state of a server transaction, by the figure that it follows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -43,6 +44,34 @@ pub struct ServerTransaction<U> {
     pub stored: Box<[u8]>,
     /// The user's.
     pub user: U,
+}
+
+impl<S> ServerTransaction<S> {
+    /// Goes where the step leads and does what it says; what the user is to be told. `response` is what the step may
+    /// store.
+    pub(super) fn follow(
+        &mut self,
+        step: Step<ServerState>,
+        values: &TimerValues,
+        now: Timestamp,
+        outbox: &mut Outbox,
+        mut response: Option<Box<[u8]>>,
+    ) -> Option<Told> {
+        self.state = step.next;
+        let mut told = None;
+        for &action in step.actions {
+            match action {
+                // The response is in the outbox already: `respond` wrote it there.
+                Action::Send => self.stored = response.take().unwrap_or_default(),
+                Action::Resend if !self.stored.is_empty() => {
+                    outbox.push(self.path, |out| out.extend_from_slice(&self.stored));
+                }
+                Action::TellTimeout => told = Some(Told::Timeout),
+                _ => self.clocks.act(action, values, now),
+            }
+        }
+        told
+    }
 }
 
 impl ServerState {
