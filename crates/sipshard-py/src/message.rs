@@ -6,6 +6,7 @@ use crate::uri::Uri;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
+use sipshard_proto::proxy::SharedRequest;
 use sipshard_proto::{Contact as Item, Fault, HeaderName, Message};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -14,7 +15,7 @@ type Text<'py> = Bound<'py, PyString>;
 /// A request as received.
 #[pyclass(frozen, module = "sipshard")]
 pub struct Request {
-    message: Message<'static>,
+    message: SharedRequest,
     source: SocketAddr,
     transport: Box<str>,
 }
@@ -27,7 +28,7 @@ pub struct Response {
 
 impl Request {
     /// A request of the engine's.
-    pub fn new(message: Message<'static>, source: SocketAddr, transport: &str) -> Self {
+    pub fn new(message: SharedRequest, source: SocketAddr, transport: &str) -> Self {
         Self {
             message,
             source,
@@ -75,7 +76,7 @@ impl Request {
     fn parse_bytes(data: &[u8], source: (String, u16), transport: &str) -> PyResult<Self> {
         let address: IpAddr = source.0.parse().unwrap_or(Ipv4Addr::LOCALHOST.into());
         Ok(Self::new(
-            parse(data, true)?,
+            parse(data, true)?.into(),
             SocketAddr::new(address, source.1),
             transport,
         ))

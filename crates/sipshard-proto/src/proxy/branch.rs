@@ -7,7 +7,6 @@ use super::route::Routed;
 use super::settings::literal_address;
 use super::{ClientUse, Proxy};
 use crate::count::Count;
-use crate::message::Message;
 use crate::outbox::Path;
 use crate::slots::Handle;
 use crate::timestamp::Timestamp;
@@ -104,9 +103,7 @@ impl Proxy {
         else {
             return;
         };
-        // Taken out while the layer writes the copy, put back below: the layer owns both.
-        let bytes = std::mem::take(&mut context.request);
-        let Ok(request) = Message::parse(&bytes) else {
+        let Some(request) = context.request.clone() else {
             return;
         };
         let client_use = ClientUse::Branch { server: id, index };
@@ -127,9 +124,7 @@ impl Proxy {
         let client = self
             .transactions
             .open_client(driver, is_invite, path, client_use, write);
-        drop(request);
         if let Some(server) = self.transactions.server_mut(id) {
-            server.user.request = bytes;
             server.user.branches[index].state = BranchState::Calling(client);
         }
         if is_invite {
@@ -215,6 +210,7 @@ pub(super) fn own_final(status: u16) -> FinalResponse {
 mod tests {
     use super::super::{Arrival, Event, ForwardOptions, Listener, Plan, Settings, Target};
     use super::*;
+    use crate::message::Message;
     use crate::secret::Secret;
     use crate::transaction::timer::TimerValues;
 

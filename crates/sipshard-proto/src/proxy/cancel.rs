@@ -1,8 +1,9 @@
 //! CANCEL: the caller's (RFC 3261 §16.10, §9.2), and those that we send to branches (§9.1).
 
-use super::event::{Event, Question};
+use super::event::{Event, Question, SharedRequest};
 use super::own_response::write_sibling;
-use super::response_context::{BranchState, Cancel, Phase};
+use super::response_context::{BranchState, Cancel, Phase, ResponseContext};
+use super::route::RoutePlan;
 use super::{Arrival, ClientUse, OwnResponse, Proxy};
 use crate::header::HeaderName;
 use crate::message::Message;
@@ -27,11 +28,8 @@ impl Proxy {
         let Some(invite) = self.transactions.find_server(invite_key) else {
             return self.answer_statelessly(arrival, request, OwnResponse::of(481));
         };
-        let context = super::response_context::ResponseContext::new(
-            request.bytes().into(),
-            arrival,
-            super::route::RoutePlan::default(),
-        );
+        let shared = SharedRequest::new(request.clone().into_owned());
+        let context = ResponseContext::new(shared, arrival, RoutePlan::default());
         let path = arrival.reply_path(&request.via());
         let server = self.transactions.open_server(key, false, path, context);
         self.unfinished += 1;
@@ -69,11 +67,11 @@ impl Proxy {
             return;
         };
         let arrival = server.user.arrival;
-        if let Ok(request) = Message::parse(&server.user.request) {
+        if let Some(request) = server.user.request.clone() {
             self.events.push_back(Event::RequestCancelled(Question {
                 id,
                 arrival,
-                request: request.into_owned(),
+                request,
             }));
         }
     }

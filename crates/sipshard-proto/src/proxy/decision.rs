@@ -4,7 +4,6 @@ use super::event::Event;
 use super::response_context::{in_order_of_trial, BranchState, Cancel, ClientBranch, Phase};
 use super::{ForwardOptions, OwnResponse, Proxy, Target};
 use crate::count::Count;
-use crate::message::Message;
 use crate::slots::Handle;
 use crate::timestamp::Timestamp;
 use crate::transaction::server::ServerTransaction;
@@ -205,15 +204,14 @@ impl Proxy {
             return false;
         };
         let arrival = server.user.arrival;
-        let mut bytes = Vec::with_capacity(512);
-        let Ok(request) = Message::parse(&server.user.request) else {
+        let Some(request) = server.user.request.clone() else {
             return false;
         };
-        response.write(&self.settings.secret, &request, arrival, &mut bytes);
+        let secret = &self.settings.secret;
         let driver = (now, &mut self.outbox);
         self.transactions
             .respond(driver, id, response.status, |out| {
-                out.extend_from_slice(&bytes)
+                response.write(secret, &request, arrival, out)
             })
     }
 

@@ -3,6 +3,7 @@
 use super::arrival::Arrival;
 use crate::message::Message;
 use crate::slots::Handle;
+use std::sync::Arc;
 
 /// A question, or the end of one.
 pub enum Event {
@@ -17,6 +18,9 @@ pub enum Event {
     RequestSettled(Handle),
 }
 
+/// A request that the core and its policy both look at; nobody changes it.
+pub type SharedRequest = Arc<Message<'static>>;
+
 /// A request with its name.
 pub struct Question {
     /// What decisions refer to.
@@ -24,5 +28,5 @@ pub struct Question {
     /// How it came.
     pub arrival: Arrival,
     /// The request as received.
-    pub request: Message<'static>,
+    pub request: SharedRequest,
 }

@@ -31,7 +31,7 @@ mod validation;
 
 pub use arrival::Arrival;
 pub use decision::{DecisionError, Plan};
-pub use event::{Event, Question};
+pub use event::{Event, Question, SharedRequest};
 pub use own_response::OwnResponse;
 pub use response_context::{ForwardOptions, Target};
 pub use settings::{Listener, Settings};

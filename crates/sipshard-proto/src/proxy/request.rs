@@ -1,7 +1,7 @@
 //! A request comes in: matched to its transaction (RFC 3261 §17.2.3), checked (§16.3), and sent on by its route set or put
 //! before the policy.
 
-use super::event::{Event, Question};
+use super::event::{Event, Question, SharedRequest};
 use super::response_context::{ForwardOptions, ResponseContext, Target};
 use super::route::RoutePlan;
 use super::validation::Refusal;
@@ -115,7 +115,8 @@ impl Proxy {
         if let Err(refusal) = self.validate(request, is_in_dialog) {
             return self.refuse(arrival, request, &refusal);
         }
-        let server = self.open(arrival, request, key, plan.clone());
+        let shared = SharedRequest::new(request.clone().into_owned());
+        let server = self.open(arrival, &shared, key, plan.clone());
         if is_in_dialog {
             self.counts.add(Count::InDialogRequests);
             return self.follow_route_set(now, server, request, &plan);
@@ -134,21 +135,20 @@ impl Proxy {
         self.events.push_back(Event::RequestReceived(Question {
             id: server,
             arrival,
-            request: request.clone().into_owned(),
+            request: shared,
         }));
     }
 
     fn open(
         &mut self,
         arrival: Arrival,
-        request: &Message<'_>,
+        request: &SharedRequest,
         key: TransactionKey,
         plan: RoutePlan,
     ) -> Handle {
         self.unfinished += 1;
         let is_invite = request.method() == Method::Invite;
-        let mut context = ResponseContext::new(request.bytes().into(), arrival, plan);
-        context.is_at_last_hop = request.max_forwards() == Some(0);
+        let context = ResponseContext::new(SharedRequest::clone(request), arrival, plan);
         let path = arrival.reply_path(&request.via());
         self.transactions.open_server(key, is_invite, path, context)
     }

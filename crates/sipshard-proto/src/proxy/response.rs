@@ -193,8 +193,7 @@ impl Proxy {
         context.phase = Phase::Consulting;
         context.is_awaited = false;
         let arrival = context.arrival;
-        let request = Message::parse(&context.request).map(Message::into_owned);
-        let Ok(request) = request else {
+        let Some(request) = context.request.clone() else {
             return self.send_best(now, id);
         };
         let mut bytes = best.bytes.into_vec();

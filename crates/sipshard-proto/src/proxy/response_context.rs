@@ -2,6 +2,7 @@
 
 use super::arrival::Arrival;
 use super::best_response::rank;
+use super::event::SharedRequest;
 use super::route::RoutePlan;
 use crate::header::{HeaderField, HeaderName};
 use crate::message::Message;
@@ -90,7 +91,7 @@ pub struct FinalResponse {
 /// What the server transaction of a proxied request carries.
 pub struct ResponseContext {
     /// The request as received; dropped when nothing is left to be said.
-    pub request: Box<[u8]>,
+    pub request: Option<SharedRequest>,
     /// How it was received.
     pub arrival: Arrival,
     /// It came with Max-Forwards 0 and must not be forwarded (§16.3 step 3).
@@ -115,11 +116,11 @@ pub struct ResponseContext {
 
 impl ResponseContext {
     /// The context of a request that has just come.
-    pub fn new(request: Box<[u8]>, arrival: Arrival, plan: RoutePlan) -> Self {
+    pub fn new(request: SharedRequest, arrival: Arrival, plan: RoutePlan) -> Self {
         Self {
-            request,
+            is_at_last_hop: request.max_forwards() == Some(0),
+            request: Some(request),
             arrival,
-            is_at_last_hop: false,
             plan,
             phase: Phase::Deciding,
             branches: SmallVec::new(),
@@ -173,7 +174,7 @@ impl ResponseContext {
     /// Frees what only an open request needs.
     pub fn finish(&mut self) {
         self.phase = Phase::Done;
-        self.request = Box::default();
+        self.request = None;
         self.plan = RoutePlan::default();
         self.waiting = Vec::new();
         self.best = None;
@@ -234,7 +235,12 @@ mod tests {
             listener: 0,
             source,
         };
-        let mut context = ResponseContext::new(Box::default(), arrival, RoutePlan::default());
+        let request = Message::parse(
+            b"INVITE sip:b SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1;branch=z9hG4bK1\r\nFrom: <sip:a>;tag=1\r\n\
+              To: <sip:b>\r\nCall-ID: c\r\nCSeq: 1 INVITE\r\n\r\n",
+        );
+        let request = SharedRequest::new(request.unwrap().into_owned());
+        let mut context = ResponseContext::new(request, arrival, RoutePlan::default());
         context.waiting = in_order_of_trial(vec![
             target("sip:low", 100),
             target("sip:first", 700),
