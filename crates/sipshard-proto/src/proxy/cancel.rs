@@ -119,9 +119,17 @@ impl Proxy {
             return;
         };
         branch.cancel = Cancel::Sent;
+        self.cancel_client(now, client);
+    }
+
+    /// Sends the CANCEL of an INVITE of ours, once.
+    pub(super) fn cancel_client(&mut self, now: Timestamp, client: Handle) {
         let Some(transaction) = self.transactions.client(client) else {
             return;
         };
+        if transaction.cancel.is_some() {
+            return;
+        }
         let path = transaction.path;
         let mut bytes = Vec::with_capacity(512);
         if let Ok(invite) = Message::parse(&transaction.stored) {

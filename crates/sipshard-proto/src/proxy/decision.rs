@@ -19,11 +19,16 @@ pub struct Plan {
     pub options: ForwardOptions,
 }
 
+/// One request must not become any number of requests (RFC 5393 §3).
+pub const MAX_TARGETS: usize = 64;
+
 /// Why a decision makes no sense.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum DecisionError {
     /// There is no target.
     NoTargets,
+    /// There are more targets than one request may be forked to; how many.
+    TooManyTargets(usize),
     /// A target or route is no SIP URI; its index.
     BadTarget(usize),
     /// A status that no response of a policy has.
@@ -37,6 +42,9 @@ pub enum DecisionError {
 impl std::fmt::Display for DecisionError {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
+            Self::TooManyTargets(count) => {
+                write!(formatter, "{count} targets are more than the {MAX_TARGETS} that a request may be forked to")
+            }
             Self::NoTargets => write!(formatter, "there is no target to forward to"),
             Self::BadTarget(index) => {
                 write!(formatter, "target {index} or its route set is no SIP URI")
@@ -239,6 +247,9 @@ impl Proxy {
 fn check_plan(plan: &Plan) -> Result<(), DecisionError> {
     if plan.targets.is_empty() {
         return Err(DecisionError::NoTargets);
+    }
+    if plan.targets.len() > MAX_TARGETS {
+        return Err(DecisionError::TooManyTargets(plan.targets.len()));
     }
     let is_usable = |text: &[u8]| {
         Uri::parse(text).is_ok_and(|uri| matches!(uri.scheme, Scheme::Sip | Scheme::Sips))

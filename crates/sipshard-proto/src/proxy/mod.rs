@@ -52,6 +52,9 @@ use std::collections::{BTreeSet, VecDeque};
 enum ClientUse {
     /// A copy of the request of this server transaction, and which of its branches.
     Branch { server: Handle, index: usize },
+    /// A copy that was given up before it was answered. A phone that is merely slow must not ring on: its first
+    /// provisional response is met with a CANCEL.
+    Abandoned,
     /// The CANCEL of such a copy; nobody waits for its outcome.
     Cancel,
 }

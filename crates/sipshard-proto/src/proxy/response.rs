@@ -14,8 +14,8 @@ use crate::method::Method;
 use crate::slots::Handle;
 use crate::timestamp::Timestamp;
 use crate::transaction::branch::Branch;
-use crate::transaction::timer::Timer;
-use crate::transaction::{Side, Told};
+use crate::transaction::timer::{Clock, Timer};
+use crate::transaction::Told;
 use crate::via::Via;
 
 impl Proxy {
@@ -76,13 +76,28 @@ impl Proxy {
         let Some(transaction) = self.transactions.client(client) else {
             return;
         };
-        let ClientUse::Branch { server, index } = transaction.user else {
-            return;
+        let (server, index) = match transaction.user {
+            ClientUse::Branch { server, index } => (server, index),
+            ClientUse::Abandoned => return self.hear_abandoned((now, listener), client, response),
+            ClientUse::Cancel => return,
         };
         match response.status() {
             ..=199 => self.hear_provisional(now, client, (server, index), response),
             200..=299 => self.hear_success((now, listener), (server, index), response),
             _ => self.hear_failure(now, (server, index), response),
+        }
+    }
+
+    fn hear_abandoned(
+        &mut self,
+        (now, listener): (Timestamp, u16),
+        client: Handle,
+        response: &Message<'_>,
+    ) {
+        match response.status() {
+            ..=199 => self.cancel_client(now, client),
+            200..=299 => self.pass_on_upstream(response, listener),
+            _ => {}
         }
     }
 
@@ -291,7 +306,8 @@ impl Proxy {
             return;
         };
         let ClientUse::Branch { server: id, index } = transaction.user else {
-            return self.transactions.bury(Side::Client(client));
+            self.transactions.drop_client(client);
+            return;
         };
         let is_ringing = transaction.state.is_pending() && transaction.has_provisional();
         match told {
@@ -301,6 +317,17 @@ impl Proxy {
                     server.user.branches[index].has_timed_out = true;
                 }
                 self.cancel_branch(now, id, index);
+            }
+            Told::Fired(Timer::Ring) if transaction.state.is_pending() => {
+                self.counts.add(Count::BranchTimeouts);
+                if let Some(transaction) = self.transactions.client_mut(client) {
+                    transaction.user = ClientUse::Abandoned;
+                    // A phone that has not got the INVITE by now must not get it any more.
+                    transaction.clocks.stop(Clock::Retransmission);
+                }
+                let status = self.status_of_silence(id, index);
+                self.end_branch(id, index, own_final(status));
+                self.look_for_outcome(now, id);
             }
             Told::Fired(_) | Told::Timeout
                 if transaction.state.is_terminated() || transaction.state.is_pending() =>

@@ -265,6 +265,7 @@ fn a_plan_that_makes_no_sense_leaves_the_question_open() {
     };
     for (targets, error) in [
         (vec![], DecisionError::NoTargets),
+        (vec![target(TO_BOB); 65], DecisionError::TooManyTargets(65)),
         (vec![target("tel:+49")], DecisionError::BadTarget(0)),
         (
             vec![target(TO_BOB), target("sip:\r\n")],

@@ -118,3 +118,36 @@ fn a_2xx_in_spite_of_timer_c_is_forwarded() {
     assert!(only(scene.receive(BOB, &answer(&copy, 200))).is("SIP/2.0 200"));
     scene.close();
 }
+
+#[test]
+fn section_16_8_a_slow_phone_that_was_given_up_is_cancelled_when_it_rings() {
+    let mut scene = Scene::new();
+    let copy = ring_for(&mut scene, 3_000);
+    assert_eq!(start(&scene.pass_ms(3_000), "SIP/2.0 408"), Some(3_000));
+    let cancel = only(scene.receive(BOB, &answer(&copy, 180)));
+    assert!(cancel.is("CANCEL "));
+    assert!(scene.receive(BOB, &answer(&copy, 180)).is_empty());
+    assert!(scene.receive(BOB, &answer(&cancel, 200)).is_empty());
+    assert!(only(scene.receive(BOB, &answer(&copy, 487))).is("ACK "));
+    scene.close();
+}
+
+#[test]
+fn section_16_8_a_phone_that_was_given_up_is_not_called_again() {
+    let mut scene = Scene::new();
+    ring_for(&mut scene, 3_000);
+    scene.pass_ms(3_000);
+    let sent = scene.pass_ms(32_000);
+    assert_eq!(start(&sent, "INVITE"), None);
+    scene.close();
+}
+
+#[test]
+fn section_16_7_step_5_a_phone_that_was_given_up_and_answers_is_heard() {
+    let mut scene = Scene::new();
+    let copy = ring_for(&mut scene, 3_000);
+    scene.pass_ms(3_000);
+    let sent = only(scene.receive(BOB, &answer(&copy, 200)));
+    assert!(sent.is("SIP/2.0 200"));
+    scene.close();
+}
