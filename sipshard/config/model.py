@@ -114,12 +114,12 @@ class Server(Table):
     )
     pin: StrictBool = Field(default=True, description="Keep every worker on one CPU.")
     batch_delay_us: StrictInt = Field(
-        default=1000,
+        default=2000,
         ge=0,
         le=10_000,
         description="How long, in microseconds, a busy worker lets datagrams gather before it "
-        "takes them together. It saves a third of the CPU under load and adds that much delay; a "
-        "quiet worker never waits. `0` turns it off.",
+        "takes them together. It saves CPU under load and adds up to that much delay to a message; "
+        "a quiet worker never waits. `0` turns it off.",
     )
     stop_timeout_s: Number = Field(
         default=10.0,
