@@ -123,6 +123,13 @@ impl Core {
         self.collect_from(now, self.shard, usize::MAX);
     }
 
+    /// Wakes all other workers, whether they got mail or not.
+    pub fn wake_everybody(&mut self) {
+        for receiver in (0..self.post.workers()).filter(|&receiver| receiver != self.shard) {
+            self.post.wake_later(receiver);
+        }
+    }
+
     /// Wakes everybody who got mail.
     pub fn wake_receivers(&mut self) {
         self.post.wake_receivers();

@@ -15,9 +15,12 @@ use std::os::fd::RawFd;
 
 /// The loop turns at least so often, for the heartbeat.
 const LONGEST_SLEEP_MS: u64 = 1_000;
-/// Predecessor and successor share their shard's eventfd, and one may take a signal that was meant for the other; so
-/// both look into their mailboxes at least so often until one of them is gone.
-const SHARED_WAKEUP_SLEEP_MS: u64 = 5;
+/// A successor that stands by looks so often for what its predecessor hands over. The shard's eventfd is left to the
+/// predecessor: a signal that the successor took would be missed by the one whom it is for.
+const STANDBY_SLEEP_MS: u64 = 5;
+/// A sender that is killed between putting a message into our mailbox and waking us leaves it there unseen; so we look
+/// at least so often, woken or not.
+const MAIL_LOOK_MS: u64 = 1_000;
 /// Timers that are due within the same interval share one wake-up; the shortest timer of RFC 3261 is 200 ms.
 const TIMER_GRAIN_MS: u64 = 16;
 /// So many batches are taken from one socket before the others get their turn.
@@ -57,6 +60,7 @@ pub struct Engine {
     batching: Batching,
     ready: Vec<Ready>,
     now: Timestamp,
+    looked_for_mail_at: Timestamp,
 }
 
 impl Engine {
@@ -76,7 +80,7 @@ impl Engine {
         let publisher = Publisher::new(&settings);
         let batching = Batching::new(settings.batch_delay);
         let core = Core::new(settings);
-        poller.add(core.post().own_wakeup(), MAIL, epoll::READABLE)?;
+        let now = present();
         let mut engine = Self {
             poller,
             events: Events::with_capacity(64),
@@ -85,7 +89,8 @@ impl Engine {
             publisher,
             batching,
             ready: Vec::new(),
-            now: present(),
+            now,
+            looked_for_mail_at: now,
         };
         if engine.core.mode() == Mode::Serving {
             engine.start_serving()?;
@@ -172,21 +177,29 @@ impl Engine {
     /// Serves nobody any more; the descriptors stay open, they are the supervisor's.
     pub fn close(&mut self) {
         self.flush();
-        for fd in self.ports.descriptors() {
+        for fd in self
+            .ports
+            .descriptors()
+            .chain([self.core.post().own_wakeup()])
+        {
             // Not watched while in standby; either way it is not afterwards.
             let _ = self.poller.remove(fd);
         }
     }
 
-    /// Takes what a predecessor may have left in the mailboxes, whose signals it has consumed, then the sockets.
+    /// Takes what a predecessor may have left in the mailboxes, whose signals it has consumed, then the sockets; and
+    /// wakes everybody for whom it may have left something without waking him.
     fn start_serving(&mut self) -> io::Result<()> {
+        self.poller
+            .add(self.core.post().own_wakeup(), MAIL, epoll::READABLE)?;
         self.core.collect_hand_over(self.now);
         self.core.collect_mail(self.now);
+        self.core.wake_everybody();
         self.open_sockets()
     }
 
-    fn shares_wakeup(&self) -> bool {
-        self.core.mode() != Mode::Serving
+    fn is_standby(&self) -> bool {
+        self.core.mode() == Mode::Standby
     }
 
     fn open_sockets(&mut self) -> io::Result<()> {
@@ -198,8 +211,8 @@ impl Engine {
 
     fn sleep_ms(&self, limit: Option<Timestamp>) -> u64 {
         let deadline = self.core.next_deadline().map(to_grain);
-        let longest_ms = if self.shares_wakeup() {
-            SHARED_WAKEUP_SLEEP_MS
+        let longest_ms = if self.is_standby() {
+            STANDBY_SLEEP_MS
         } else {
             LONGEST_SLEEP_MS
         };
@@ -235,7 +248,9 @@ impl Engine {
             // Drained before the mailboxes are read: mail that comes in between wakes us once more.
             wake::drain(self.core.post().own_wakeup())?;
         }
-        if is_mail_waiting || self.shares_wakeup() {
+        let is_look_due = self.now.ms_since(self.looked_for_mail_at) >= MAIL_LOOK_MS;
+        if is_mail_waiting || is_look_due || self.is_standby() {
+            self.looked_for_mail_at = self.now;
             self.core.collect_mail(self.now);
         }
         self.core.handle_timeout(self.now);

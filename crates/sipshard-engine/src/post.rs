@@ -31,14 +31,16 @@ impl Post {
         self.wakeups[usize::from(self.shard)]
     }
 
-    /// Puts a datagram into the mailbox of `receiver`; of its own shard: into the hand-over ring for the successor. False
-    /// when that is full.
+    /// Puts a datagram into the mailbox of `receiver`; of its own shard: into the hand-over ring for the successor, who
+    /// looks there by itself and needs no waking. False when that is full.
     pub fn send(&mut self, receiver: u16, arrival: Arrival, datagram: &[u8]) -> bool {
         let mailbox = &self.mailboxes[usize::from(receiver)];
         if mailbox.push(&parcel::head(arrival), datagram).is_err() {
             return false;
         }
-        self.wake_later(receiver);
+        if receiver != self.shard {
+            self.wake_later(receiver);
+        }
         true
     }
 
@@ -53,7 +55,7 @@ impl Post {
     pub fn wake_receivers(&mut self) {
         for receiver in self.to_wake.drain(..) {
             // The eventfd lives as long as the supervisor; should it fail all the same, the receiver looks into its
-            // mailboxes once a second anyhow.
+            // mailboxes once a second anyhow (MAIL_LOOK_MS).
             let _ = wake::signal(self.wakeups[usize::from(receiver)]);
         }
     }

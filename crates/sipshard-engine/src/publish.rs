@@ -17,8 +17,8 @@ pub struct Publisher {
 }
 
 impl Publisher {
-    /// A publisher for the page of `settings.shard`. While a predecessor drains, both write: counters are added to, the
-    /// rest is the successor's.
+    /// A publisher for the page of `settings.shard`. Until the predecessor of a standby worker is gone, both add to the
+    /// counters, and the rest is the predecessor's: the watchdog judges it by its heartbeat.
     pub fn new(settings: &EngineSettings) -> Self {
         Self {
             region: settings.region.clone(),
@@ -39,7 +39,7 @@ impl Publisher {
                 *published = *count;
             }
         }
-        if core.mode() == Mode::Draining {
+        if core.mode() == Mode::Standby {
             return;
         }
         if std::mem::take(&mut self.is_first) {
