@@ -133,6 +133,7 @@ class Region:
     def write_sample(
         self, shard: int, rss_bytes: int, uss_bytes: int, cpu_ms: int, descriptors: int
     ) -> None: ...  # supervisor only
+    def clear_work(self, shard: int) -> None: ...  # supervisor only
     def write_restarts(self, shard: int, restarts: int) -> None: ...  # supervisor only
 
 @final

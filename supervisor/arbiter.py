@@ -127,7 +127,10 @@ class Arbiter:
         slot.forget(child)
         self._watchdog.forget(child)
         self._tell_janitor()
-        if _is_as_planned(child, exit_code):
+        if slot.role.has_shard and slot.current is None:
+            # Workers that stop wait until nobody has anything unfinished; the dead have nothing.
+            self._pages.clear_work(slot.role.shard)
+        if self._is_as_planned(child, exit_code):
             logger.info("%s has stopped", child)
             return
         logger.error("%s %s", child, _cause(child, exit_code))
@@ -138,6 +141,14 @@ class Arbiter:
             self._pages.write_restarts(slot.role.shard, slot.restarts)
         if not self._is_started and child.state is ChildState.BOOTING:
             self._stop(child.failure_code or BootError.exit_code)
+
+    def _is_as_planned(self, child: Child, exit_code: int) -> bool:
+        if child.state is ChildState.DRAINING:
+            return exit_code == ExitCode.STOPPED
+        # SIGTERM may have gone to the whole group (systemd's default), so that a child has obeyed
+        # before it was told; and it ends a child by itself as long as that has not booted.
+        is_to_stop = child.state is ChildState.STOPPING or self._shutdown is not None
+        return is_to_stop and exit_code in (ExitCode.STOPPED, -signal.SIGTERM)
 
     def _tell_janitor(self) -> None:
         """A dead reader of the location would make its file grow until somebody looks for it."""
@@ -155,10 +166,11 @@ class Arbiter:
                 slot.current = self._spawn(slot, now, is_standby=False)
 
     def _advance_recycles(self, now: float) -> None:
-        if self._shutdown is not None:
-            return
         for slot in self._slots:
-            self._recycler.advance(slot, now)
+            if self._shutdown is None:
+                self._recycler.advance(slot, now)
+            else:
+                self._recycler.promote(slot, now)
 
     def _watch(self, now: float) -> None:
         if not self._watchdog.is_due(now):
@@ -242,13 +254,6 @@ def _lacks_a_child(slot: Slot) -> bool:
     if slot.current is None:
         return True
     return slot.current.state is ChildState.DRAINING and slot.successor is None
-
-
-def _is_as_planned(child: Child, exit_code: int) -> bool:
-    if child.state is ChildState.DRAINING:
-        return exit_code == ExitCode.STOPPED
-    # SIGTERM ends a child by itself as long as it has not booted.
-    return child.state is ChildState.STOPPING and exit_code in (0, -signal.SIGTERM)
 
 
 def _cause(child: Child, exit_code: int) -> str:

@@ -64,13 +64,21 @@ class Recycler:
         if current is None:
             return
         if current.is_standby:
-            self._take_over(current, now)
+            self.promote(slot, now)
         elif current.state is ChildState.DRAINING and successor is None:
             # The successor died during the hand-over; the datagrams wait in the ring for another.
             if now >= slot.respawn_at:
                 self._spawn_standby(slot, now)
         elif current.state is ChildState.SERVING and successor is not None:
             self._drain(current, successor, now)
+
+    def promote(self, slot: Slot, now: float) -> None:
+        """Lets a successor whose predecessor is gone read the sockets.
+
+        While the server stops, too: others still wait for what comes in there.
+        """
+        if slot.current is not None and slot.current.is_standby:
+            self._take_over(slot.current, now)
 
     def _drain(self, current: Child, successor: Child, now: float) -> None:
         if successor.state is not ChildState.STANDBY:

@@ -60,6 +60,10 @@ class Pages(Protocol):
         """Stores what the supervisor measured."""
         ...
 
+    def clear_work(self, shard: int) -> None:
+        """Notes that the worker of a shard is gone, and its transactions with it."""
+        ...
+
     def write_restarts(self, shard: int, restarts: int) -> None:
         """Stores how often the worker of a shard ended unplanned."""
         ...

@@ -16,6 +16,7 @@ import gc
 import signal
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import final
 
 from sipshard.config import Configuration
@@ -52,7 +53,8 @@ class SignallingWorker(ChildProcess):
         configuration = self.inheritance.configuration
         policy = configuration.server.policy
         router = builtin.router if policy is None else loader.load(policy)
-        self._is_ending = False
+        self._ending: _Ending | None = None
+        self._is_stopping = False
         self._engine = self._new_engine()
         self._selector = selector = EngineSelector(self._engine)
         self._loop = EngineLoop(selector)
@@ -140,7 +142,16 @@ class SignallingWorker(ChildProcess):
             else:
                 logger.warning("unknown command %r from the supervisor", command)
 
+    def _ignore_signals(self) -> None:
+        """A signal that comes again while the loop closes would find its descriptors gone."""
+        for number in (signal.SIGTERM, signal.SIGUSR1):
+            self._loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_IGN)
+
     def _stop(self) -> None:
+        if self._is_stopping:
+            return
+        self._is_stopping = True
         self._engine.stop_accepting(STOP_RETRY_AFTER_S)
         timeout_s = self.inheritance.configuration.server.stop_timeout_s
         self._end_when(self._all_are_finished, timeout_s)
@@ -157,30 +168,35 @@ class SignallingWorker(ChildProcess):
         )
 
     def _drain(self) -> None:
+        if self._ending is not None:
+            return
         self._engine.drain_to_successor()
         timeout_s = self.inheritance.configuration.watchdog.drain_timeout_s
         self._end_when(lambda: self._engine.transactions == 0, timeout_s)
 
     def _end_when(self, is_finished: Callable[[], bool], timeout_s: float) -> None:
-        """Ends the loop when nothing is left to do, or after ``timeout_s``."""
-        if self._is_ending:
-            return
-        self._is_ending = True
-        deadline = self._loop.time() + timeout_s
+        """Ends the loop when nothing is left to do, or after ``timeout_s``.
 
-        def look() -> None:
-            is_idle = not self._registrar.waiting and not self._execution.suspended
-            if is_idle and is_finished():
-                self._loop.stop()
-            elif self._loop.time() >= deadline:
-                logger.warning("ends with %d transactions unfinished", self._engine.unfinished)
-                self._loop.stop()
-            else:
-                self._loop.call_later(END_POLL_S, look)
+        A second call replaces the condition of the first: a stop does not wait as long as a drain.
+        """
+        is_under_way = self._ending is not None
+        self._ending = _Ending(is_finished, self._loop.time() + timeout_s)
+        if not is_under_way:
+            self._look_for_the_end()
 
-        look()
+    def _look_for_the_end(self) -> None:
+        assert self._ending is not None
+        is_idle = not self._registrar.waiting and not self._execution.suspended
+        if is_idle and self._ending.is_finished():
+            self._loop.stop()
+        elif self._loop.time() >= self._ending.deadline:
+            logger.warning("ends with %d transactions unfinished", self._engine.unfinished)
+            self._loop.stop()
+        else:
+            self._loop.call_later(END_POLL_S, self._look_for_the_end)
 
     def _close(self) -> None:
+        self._ignore_signals()
         self._execution.close()
         self._resolver.close()
         self._registrar.stop()
@@ -190,6 +206,14 @@ class SignallingWorker(ChildProcess):
         self._location.close()
         self._loop.close()
         self._engine.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Ending:
+    """When the worker ends: as soon as ``is_finished``, and by the loop's clock at ``deadline``."""
+
+    is_finished: Callable[[], bool]
+    deadline: float
 
 
 def _quieten_collector() -> None:

@@ -115,6 +115,14 @@ impl Region {
         Ok(())
     }
 
+    fn clear_work(&self, shard: u16) -> PyResult<()> {
+        self.check(shard)?;
+        let page = self.region.page(shard);
+        page.transactions.write(0);
+        page.unfinished.write(0);
+        Ok(())
+    }
+
     fn write_restarts(&self, shard: u16, restarts: u64) -> PyResult<()> {
         self.check(shard)?;
         self.region.page(shard).restarts.write(restarts);

@@ -81,7 +81,7 @@ pub struct PageFields {
     pub heartbeat_ms: Field,
     /// Writer: the worker. A [`WorkerState`]. A dead worker's stays, `Serving` mostly.
     pub state: Field,
-    /// Writer: the worker. Live transactions. A dead worker's are gone, whatever is read here.
+    /// Writer: the worker; when it is dead the supervisor, which writes 0. Live transactions.
     pub transactions: Field,
     /// Writer: the worker. Transactions whose outcome somebody still waits for. As above.
     pub unfinished: Field,

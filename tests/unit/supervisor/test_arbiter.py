@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 from itertools import pairwise
 
@@ -191,3 +192,36 @@ def test_an_exit_of_a_stranger_is_ignored() -> None:
     world.stop_at(2)
     assert world.run() == 0
     assert len(world.spawned) == len(ROLES)
+
+
+def test_children_that_heard_of_the_stop_first_are_no_trouble(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """systemd sends SIGTERM to the whole group: exits arrive together with the signal."""
+    world = World()
+    world.stop_at(5)
+    world.at(5, lambda: [world.exit(each.pid, 0) for each in list(world.living.values())])
+    assert world.run() == 0
+    assert [each for each in caplog.records if each.levelno >= logging.ERROR] == []
+    assert len(world.spawned) == len(ROLES)
+    assert world.restarts == {}
+
+
+def test_a_crash_during_a_stop_is_reported_all_the_same(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    world = World()
+    world.stop_at(5)
+    world.at(5, lambda: world.exit(world.of(WORKER)[0].pid, -signal.SIGSEGV))
+    world.run()
+    assert "SIGSEGV" in caplog.text
+
+
+def test_the_work_of_a_dead_worker_is_struck_off() -> None:
+    """Workers that stop wait for each other's unfinished work; nobody finishes that of the dead."""
+    world = World()
+    world.at(5, lambda: world.exit(world.of(WORKER)[0].pid, -signal.SIGKILL))
+    world.at(6, lambda: world.cleared.append(-1))
+    world.stop_at(7)
+    world.run()
+    assert world.cleared[: world.cleared.index(-1)] == [WORKER.shard]

@@ -117,6 +117,19 @@ def test_a_predecessor_that_dies_while_the_successor_boots_is_followed_by_it() -
     assert (second.pid, TAKE_OVER) in world.commands
 
 
+def test_a_successor_takes_over_during_a_stop_too() -> None:
+    """Others still wait for what arrives at its sockets."""
+    world = World(settings=settings())
+    leaking(world, 150)
+    world.on_spawn = lambda child: world.deaf.add(child.pid)
+    world.stop_at(8)
+    world.at(9, lambda: world.exit(world.of(WORKER)[0].pid, 0))
+    world.run()
+    first, second = world.of(WORKER)
+    assert (second.pid, TAKE_OVER) in world.commands
+    assert (first.pid, TAKE_OVER) not in world.commands
+
+
 def test_a_worker_above_the_hard_limit_is_ended_at_once_and_followed() -> None:
     world = World(settings=settings())
     leaking(world, 250)

@@ -72,6 +72,9 @@ class Picture:
     ) -> None:
         self.samples.append(shard)
 
+    def clear_work(self, shard: int) -> None:
+        pass
+
     def write_restarts(self, shard: int, restarts: int) -> None:
         pass
 

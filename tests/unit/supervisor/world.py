@@ -54,6 +54,7 @@ class World:
     on_spawn: Callable[[Spawned], None] | None = None
     announced_at: float | None = None
     fork_error: OSError | None = None
+    cleared: list[int] = field(default_factory=list)
     beats: bool = True
     waits: int = 0
 
@@ -175,6 +176,10 @@ class World:
     ) -> None:
         """Notes the resident size."""
         self.pages.setdefault(shard, {})["rss_bytes"] = rss_bytes
+
+    def clear_work(self, shard: int) -> None:
+        """Notes that nobody works on a shard."""
+        self.cleared.append(shard)
 
     def write_restarts(self, shard: int, restarts: int) -> None:
         """Notes the restarts."""
