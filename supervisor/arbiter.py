@@ -35,6 +35,10 @@ BOOT_TIMEOUT_S = 30.0
 # A machine that has no process or memory left is not helped by asking it more often.
 FORK_PAUSE_S = 1.0
 
+# Who stops in order without being told by us got its SIGTERM from outside; mostly the whole group
+# did (systemd's default), and ours is about to be heard. Until then it is not replaced.
+OUTSIDE_STOP_PAUSE_S = 0.1
+
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -133,22 +137,26 @@ class Arbiter:
         if self._is_as_planned(child, exit_code):
             logger.info("%s has stopped", child)
             return
-        logger.error("%s %s", child, _cause(child, exit_code))
+        is_outside_stop = _is_clean(child, exit_code)
+        if is_outside_stop:
+            logger.info("%s has stopped, told by somebody else", child)
+        else:
+            logger.error("%s %s", child, _cause(child, exit_code))
         if self._shutdown is not None:
             return
         slot.count_death(child, now)
         if slot.role.has_shard:
             self._pages.write_restarts(slot.role.shard, slot.restarts)
-        if not self._is_started and child.state is ChildState.BOOTING:
+        if is_outside_stop:
+            slot.respawn_at = max(slot.respawn_at, now + OUTSIDE_STOP_PAUSE_S)
+        elif not self._is_started and child.state is ChildState.BOOTING:
             self._stop(child.failure_code or BootError.exit_code)
 
     def _is_as_planned(self, child: Child, exit_code: int) -> bool:
         if child.state is ChildState.DRAINING:
             return exit_code == ExitCode.STOPPED
-        # SIGTERM may have gone to the whole group (systemd's default), so that a child has obeyed
-        # before it was told; and it ends a child by itself as long as that has not booted.
         is_to_stop = child.state is ChildState.STOPPING or self._shutdown is not None
-        return is_to_stop and exit_code in (ExitCode.STOPPED, -signal.SIGTERM)
+        return is_to_stop and _is_clean(child, exit_code)
 
     def _tell_janitor(self) -> None:
         """A dead reader of the location would make its file grow until somebody looks for it."""
@@ -254,6 +262,11 @@ def _lacks_a_child(slot: Slot) -> bool:
     if slot.current is None:
         return True
     return slot.current.state is ChildState.DRAINING and slot.successor is None
+
+
+def _is_clean(child: Child, exit_code: int) -> bool:
+    # SIGTERM ends a child by itself as long as it has not booted.
+    return child.failure is None and exit_code in (ExitCode.STOPPED, -signal.SIGTERM)
 
 
 def _cause(child: Child, exit_code: int) -> str:

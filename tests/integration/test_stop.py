@@ -6,7 +6,9 @@ import signal
 import socket
 import threading
 import time
+from contextlib import suppress
 
+import psutil
 import pytest
 
 from loadtest.message import Message
@@ -27,6 +29,20 @@ def test_an_idle_server_stops_at_once(server: Installation, number: signal.Signa
     assert not (server.folder / "run" / "control.sock").exists()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.bind((HOST, server.port))
+
+
+def test_a_stop_that_reaches_every_process_is_quiet(server: Installation) -> None:
+    """As systemd does it; the children come first, which is the worst order."""
+    assert server.process is not None
+    supervisor = psutil.Process(server.process.pid)
+    for process in [*server.descendants(), *server.descendants(), supervisor]:
+        with suppress(psutil.NoSuchProcess):
+            process.send_signal(signal.SIGTERM)
+    assert server.process.wait(10) == 0
+    log = server.log.read_text()
+    assert " error " not in log
+    assert "Exception ignored" not in log
+    assert "Traceback" not in log
 
 
 def test_a_call_that_rings_is_finished_and_new_work_is_refused(

@@ -9,7 +9,7 @@ from itertools import pairwise
 import pytest
 
 from sipshard.config import Configuration
-from sipshard.supervisor.arbiter import BOOT_TIMEOUT_S
+from sipshard.supervisor.arbiter import BOOT_TIMEOUT_S, OUTSIDE_STOP_PAUSE_S
 from sipshard.supervisor.child import BACK_OFF_S, Role
 from sipshard.supervisor.events import ChildFailed, SignalReceived
 from sipshard.supervisor.shutdown import GRACE_S
@@ -225,3 +225,30 @@ def test_the_work_of_a_dead_worker_is_struck_off() -> None:
     world.stop_at(7)
     world.run()
     assert world.cleared[: world.cleared.index(-1)] == [WORKER.shard]
+
+
+@pytest.mark.parametrize("state", ["serving", "booting"])
+def test_children_may_stop_before_the_supervisor_hears_its_own_signal(
+    caplog: pytest.LogCaptureFixture, state: str
+) -> None:
+    world = World(boot_s=0.05 if state == "serving" else 10.0)
+    told = [0, 0, -signal.SIGTERM, -signal.SIGTERM]
+
+    def stop_all() -> None:
+        for each, exit_code in zip(list(world.living.values()), told, strict=True):
+            world.exit(each.pid, exit_code)
+
+    world.at(5, stop_all)
+    world.stop_at(5.05)
+    assert world.run() == 0
+    assert [each for each in caplog.records if each.levelno >= logging.ERROR] == []
+    assert len(world.spawned) == len(ROLES)
+
+
+def test_a_child_that_was_stopped_from_outside_is_followed() -> None:
+    world = World()
+    world.at(5, lambda: world.exit(world.of(WORKER)[0].pid, 0))
+    world.stop_at(10)
+    world.run()
+    _, second = world.of(WORKER)
+    assert second.at == pytest.approx(1005 + OUTSIDE_STOP_PAUSE_S)
