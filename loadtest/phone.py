@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import queue
+import re
 import socket
 import threading
 import time
@@ -33,7 +34,7 @@ class NoAnswerError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Dialog:
-    """What the caller of an answered call needs for ACK and BYE (RFC 3261 §12.2.1.1)."""
+    """What either side of an answered call needs for its requests (RFC 3261 §12.2.1.1)."""
 
     call_id: str
     from_header: str
@@ -67,11 +68,13 @@ class Phone:
     calls_taken: int = field(default=0, init=False)
     _socket: socket.socket = field(init=False)
     _waiting: dict[str, queue.SimpleQueue[Message]] = field(default_factory=dict, init=False)
+    _taken: Dialog | None = field(default=None, init=False)
     _ringing: dict[str, Message] = field(default_factory=dict, init=False)
     _cseq: itertools.count[int] = field(default_factory=lambda: itertools.count(1), init=False)
 
     def __post_init__(self) -> None:
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
+        self._socket = socket.socket(family, socket.SOCK_DGRAM)
         self._socket.bind((self.host, self.port))
         self.port = self._socket.getsockname()[1]
         threading.Thread(target=self._receive, daemon=True).start()
@@ -91,7 +94,12 @@ class Phone:
     @property
     def contact(self) -> str:
         """The URI at which this phone is reached."""
-        return f"sip:{self.user}@{self.host}:{self.port}"
+        return f"sip:{self.user}@{self._address}"
+
+    @property
+    def _address(self) -> str:
+        """Host and port as they are written in messages (RFC 3261 §25.1: hostport)."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     @property
     def aor(self) -> str:
@@ -136,7 +144,15 @@ class Phone:
 
     def hang_up(self, response: Message) -> Message:
         """Ends the call that ``response`` (a 2xx to our INVITE) has begun. The BYE's response."""
-        dialog = _dialog(response)
+        return self._end(_dialog(response))
+
+    def hang_up_taken(self) -> Message:
+        """Ends the call that this phone answered last. The BYE's response."""
+        if self._taken is None:
+            raise ValueError("no call was answered")
+        return self._end(self._taken)
+
+    def _end(self, dialog: Dialog) -> Message:
         cseq = f"{next(self._cseq)} BYE"
         bye = self._build("BYE", dialog.remote_target, dialog.headers, cseq)
         return self._transact(bye)
@@ -156,7 +172,7 @@ class Phone:
 
     def _build(self, method: str, uri: str, headers: Headers, cseq: str) -> Message:
         branch = f"z9hG4bK{uuid.uuid4().hex}"
-        via = ("Via", f"SIP/2.0/UDP {self.host}:{self.port};branch={branch};rport")
+        via = ("Via", f"SIP/2.0/UDP {self._address};branch={branch};rport")
         return Message(
             f"{method} {uri} SIP/2.0", (via, ("Max-Forwards", "70"), *headers, ("CSeq", cseq))
         )
@@ -233,7 +249,18 @@ class Phone:
             self._ringing[request.call_id] = request
             return [ringing]
         self.calls_taken += 1
-        return [ringing, answer(request, "200 OK", contact)]
+        answered = answer(request, "200 OK", contact)
+        self._taken = _taken_dialog(request, answered)
+        return [ringing, answered]
+
+
+def record_routes(message: Message) -> tuple[str, ...]:
+    """The Record-Route values, of which one header field may have several (RFC 3261 §7.3.1)."""
+    return tuple(
+        value.strip()
+        for field_value in message.all("Record-Route")
+        for value in re.split(r",(?=\s*<)", field_value)
+    )
 
 
 def _dialog(response: Message) -> Dialog:
@@ -242,5 +269,16 @@ def _dialog(response: Message) -> Dialog:
         from_header=response.header("From"),
         to_header=response.header("To"),
         remote_target=uri_of(response.header("Contact")),
-        routes=tuple(reversed(response.all("Record-Route"))),
+        routes=tuple(reversed(record_routes(response))),
+    )
+
+
+def _taken_dialog(invite: Message, response: Message) -> Dialog:
+    """The same as the callee sees it (RFC 3261 §12.1.1): From and To change places."""
+    return Dialog(
+        call_id=invite.call_id,
+        from_header=response.header("To"),
+        to_header=invite.header("From"),
+        remote_target=uri_of(invite.header("Contact")),
+        routes=record_routes(invite),
     )
