@@ -91,7 +91,7 @@ class Resolver:
             # A dictionary keeps the order of preference and drops what comes twice.
             addresses = list(dict.fromkeys(str(address[0]) for *_, address in found))
         except (OSError, UnicodeError, TimeoutError) as error:
-            logger.info("%s does not resolve: %s", host, error)
+            logger.debug("%s does not resolve: %s", host, error)
         finally:
             self._asked.discard(host)
         self._engine.resolved(host, addresses, POSITIVE_TTL_S if addresses else NEGATIVE_TTL_S)
