@@ -105,7 +105,8 @@ def judge_silence(settings: WatchdogSettings, silence_s: float) -> Judgement:
     if silence_s <= settings.heartbeat_timeout_s:
         return FINE
     limit = f"heartbeat_timeout_s = {settings.heartbeat_timeout_s:g}"
-    return Judgement(Verdict.END, f"no heartbeat for {silence_s:.1f} s, {limit}")
+    advice = "something in it blocks, mostly the policy"
+    return Judgement(Verdict.END, f"no heartbeat for {silence_s:.1f} s, {limit}; {advice}")
 
 
 class Watchdog:

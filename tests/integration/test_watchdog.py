@@ -99,6 +99,55 @@ def test_a_worker_above_the_hard_limit_is_ended(
     assert phone.request("MESSAGE", "sip:0@127.0.0.1").status == 200
 
 
+BLOCKING = """\
+import time
+from sipshard import Respond, Router
+
+router = Router()
+
+
+@router.request("MESSAGE")
+def block(request):
+    time.sleep(60)
+
+
+@router.request("OPTIONS")
+def options(request):
+    return Respond(200)
+"""
+
+
+def test_a_policy_that_blocks_costs_its_own_worker_only(
+    start_server: StartServer, make_phone: MakePhone, tmp_path: Path
+) -> None:
+    policy = tmp_path / "blocking.py"
+    policy.write_text(BLOCKING, encoding="utf-8")
+    server = start_server(
+        {"server": {"policy": str(policy)}, "watchdog": {"heartbeat_timeout_s": 1.5}}
+    )
+    before = server.workers_now()
+    # Repeated requests would block the successor, too: this phone asks once.
+    with suppress(NoAnswerError):
+        make_phone(server, "alice", timeout_s=0.4).request("MESSAGE", "sip:x@127.0.0.1")
+    bob = make_phone(server, "bob", timeout_s=0.3)
+    server.wait_for("the worker is new", lambda: _is_new(server))
+    server.wait_for("both serve", lambda: all(_is_served(bob) for _ in range(8)))
+    after = server.workers_now()
+    changed = [new["pid"] != old["pid"] for new, old in zip(after, before, strict=True)]
+    assert sorted(changed) == [False, True], "the other worker goes on"
+    assert "something in it blocks" in server.log.read_text()
+
+
+def _is_new(server: Installation) -> bool:
+    return sorted(worker["generation"] for worker in server.workers_now()) == [1, 2]
+
+
+def _is_served(phone: Phone) -> bool:
+    with suppress(NoAnswerError):
+        return phone.request("OPTIONS", "sip:x@127.0.0.1").status == 200
+    return False
+
+
 def _leak_until_replaced(server: Installation, phone: Phone, step_mb: int) -> dict[str, Any]:
     """Leaks, each time in the worker that chance chooses; the worker that was replaced."""
     before = server.workers_now()
