@@ -15,12 +15,18 @@ from __future__ import annotations
 import fcntl
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from sipshard.config import ListenAddress
 from sipshard.errors import AddressInUseError, BootError
+
+# A supervisor that was killed takes its children along, but they need a moment: until then the
+# locks are theirs. Whoever starts the server again at once waits for so long.
+ORPHANS_END_S = 3.0
+_RETRY_S = 0.02
 
 _SYSTEM_DIRECTORY = Path("/run/lock")
 
@@ -70,16 +76,41 @@ def _held(path: Path, mode: int, what: str) -> Iterator[None]:
     except OSError as error:
         raise BootError(f"lock {path}: {error.strerror}") from None
     try:
-        try:
-            fcntl.flock(descriptor, mode | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise AddressInUseError(f"{what}{_holder(path)}") from None
+        _lock(descriptor, mode, path, what)
         with suppress(OSError):
             os.truncate(path, 0)
             path.write_text(f"{os.getpid()}\n", encoding="ascii")
         yield
     finally:
         os.close(descriptor)
+
+
+def _lock(descriptor: int, mode: int, path: Path, what: str) -> None:
+    """Takes the lock; waits for it only while those that hold it are about to end anyhow."""
+    deadline = time.monotonic() + ORPHANS_END_S
+    while True:
+        try:
+            fcntl.flock(descriptor, mode | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if _is_running(_pid_in(path)) or time.monotonic() >= deadline:
+                raise AddressInUseError(f"{what}{_holder(path)}") from None
+            time.sleep(_RETRY_S)
+        else:
+            return
+
+
+def _is_running(pid: int | None) -> bool:
+    """Whether there may be such a process; without a number nobody knows, so yes."""
+    if pid is None:
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        # It is there, but another user's.
+        return True
+    return True
 
 
 def _open(path: Path) -> int:
@@ -97,8 +128,14 @@ def _open(path: Path) -> int:
 
 
 def _holder(path: Path) -> str:
+    pid = _pid_in(path)
+    return "" if pid is None else f" by the server with pid {pid}"
+
+
+def _pid_in(path: Path) -> int | None:
     try:
-        pid = path.read_text(encoding="ascii").strip()
+        text = path.read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError):
-        return ""
-    return f" by the server with pid {pid}" if pid.isdigit() else ""
+        return None
+    # As long as the kernel's largest (2^22): what is longer is no pid of ours.
+    return int(text) if text.isdigit() and len(text) <= 7 else None

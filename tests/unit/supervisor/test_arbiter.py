@@ -199,8 +199,13 @@ def test_children_that_heard_of_the_stop_first_are_no_trouble(
 ) -> None:
     """systemd sends SIGTERM to the whole group: exits arrive together with the signal."""
     world = World()
+
+    def stop_all() -> None:
+        for each in list(world.living.values()):
+            world.exit(each.pid, 0)
+
     world.stop_at(5)
-    world.at(5, lambda: [world.exit(each.pid, 0) for each in list(world.living.values())])
+    world.at(5, stop_all)
     assert world.run() == 0
     assert [each for each in caplog.records if each.levelno >= logging.ERROR] == []
     assert len(world.spawned) == len(ROLES)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import subprocess
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from sipshard.config import ListenAddress
 from sipshard.errors import AddressInUseError, BootError, ExitCode
-from sipshard.supervisor.locks import address_lock, pid_file
+from sipshard.supervisor.locks import ORPHANS_END_S, address_lock, pid_file
 
 ONE = ListenAddress("udp", "127.0.0.1", 5060)
 OTHER = ListenAddress("udp", "127.0.0.2", 5060)
@@ -42,11 +44,10 @@ def test_addresses_that_do_not_overlap_are_independent(
         pass
 
 
-def test_the_holder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.getpid", lambda: 4711)
+def test_the_holder_is_named(tmp_path: Path) -> None:
     with (
         address_lock(ONE, tmp_path),
-        pytest.raises(AddressInUseError, match="by the server with pid 4711"),
+        pytest.raises(AddressInUseError, match=f"by the server with pid {os.getpid()}"),
     ):
         address_lock(ONE, tmp_path).__enter__()
 
@@ -85,3 +86,44 @@ def test_the_pid_is_shown_while_it_is_true(tmp_path: Path, monkeypatch: pytest.M
     with pid_file(tmp_path):
         assert path.read_text(encoding="ascii") == "4711\n"
     assert path.read_text(encoding="ascii") == ""
+
+
+def _dead_pid() -> int:
+    """A pid that was somebody's a moment ago."""
+    child = subprocess.Popen(["true"])
+    child.wait()
+    return child.pid
+
+
+def test_the_children_of_a_killed_server_are_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They hold the lock, which they have inherited, until the kernel has ended them, too."""
+    orphan = ExitStack()
+    orphan.enter_context(address_lock(ONE, tmp_path))
+    for file in tmp_path.iterdir():
+        file.write_text(f"{_dead_pid()}\n", encoding="ascii")
+    monkeypatch.setattr("sipshard.supervisor.locks.time.sleep", lambda _s: orphan.close())
+    with address_lock(ONE, tmp_path):
+        pass
+
+
+def test_the_waiting_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr("sipshard.supervisor.locks.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr(
+        "sipshard.supervisor.locks.time.sleep", lambda s: clock.__setitem__(0, clock[0] + s)
+    )
+    with pid_file(tmp_path):
+        (tmp_path / "supervisor.pid").write_text(f"{_dead_pid()}\n", encoding="ascii")
+        with pytest.raises(AddressInUseError):
+            pid_file(tmp_path).__enter__()
+    assert clock[0] == pytest.approx(ORPHANS_END_S, abs=0.1)
+
+
+def test_a_server_that_runs_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sipshard.supervisor.locks.time.sleep", lambda _s: pytest.fail("waits"))
+    with pid_file(tmp_path), pytest.raises(AddressInUseError):
+        pid_file(tmp_path).__enter__()
