@@ -14,6 +14,7 @@ from contextlib import suppress
 import msgpack
 
 from sipshard.errors import ExitCode
+from sipshard.log import logger
 from sipshard.supervisor.child import Role
 from sipshard.supervisor.events import (
     ChildBeat,
@@ -124,7 +125,7 @@ class ForkedProcesses:
         events: list[Event] = []
         with suppress(BlockingIOError, ConnectionResetError):
             while packet := pipe.recv(REPORT_BYTES):
-                events.append(_event(pid, msgpack.unpackb(packet)))
+                events += _understood(pid, packet)
             # The end of the stream: the exit is reaped in a moment.
             self._unwatch(pipe)
         return events
@@ -169,6 +170,15 @@ class ForkedProcesses:
         self._selector.close()
         for mine in (self._woken, self._wakeup, *self._pipes.values()):
             mine.close()
+
+
+def _understood(pid: int, packet: bytes) -> list[Event]:
+    """The event of a report. A child that has lost its mind must not take the others along."""
+    try:
+        return [_event(pid, msgpack.unpackb(packet))]
+    except (ValueError, msgpack.UnpackException) as error:
+        logger.error("pid %d reported what nobody understands: %s", pid, error)
+        return []
 
 
 def _event(pid: int, report: Mapping[str, object]) -> Event:

@@ -176,7 +176,9 @@ class PsutilSampler:
         """Measures a process; ``None`` when it is gone."""
         try:
             return self._measure(pid)
-        except (psutil.NoSuchProcess, psutil.AccessDenied):
+        except (psutil.Error, OSError):
+            # Mostly the process is gone; but whatever /proc refuses (no descriptor left to open it,
+            # say), a sample less is nothing, and a supervisor less is the whole server.
             self.forget(pid)
             return None
 

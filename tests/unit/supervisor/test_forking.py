@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 import signal
+import socket
 import time
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -78,7 +79,18 @@ class Dozing(Obedient):
         signal.pause()
 
 
-KINDS = (Obedient, Unbootable, Broken, Crashing, Dozing)
+class Mad(Obedient):
+    """Reports what no child reports."""
+
+    def serve(self) -> None:
+        """Talks nonsense, then makes sense once more."""
+        with socket.socket(fileno=os.dup(self.inheritance.pipe.fileno())) as pipe:
+            for report in (b"\xc1", b"\x81", b"\x01", b"\x80", b"\xff\xff"):
+                pipe.send(report)
+        self.inheritance.pipe.heartbeat()
+
+
+KINDS = (Obedient, Unbootable, Broken, Crashing, Dozing, Mad)
 
 
 def bequeath(role: Role, generation: int, standby: bool, pipe: ChildPipe) -> Inheritance:
@@ -173,3 +185,9 @@ def test_the_supervisors_own_signals_become_events(processes: ForkedProcesses) -
 
 def test_waiting_ends(processes: ForkedProcesses) -> None:
     assert processes.wait(0) == []
+
+
+def test_a_child_that_talks_nonsense_is_not_believed(processes: ForkedProcesses) -> None:
+    pid = processes.spawn(Role("Mad"), 1, standby=False)
+    expected = [ChildReady(pid), ChildBeat(pid), ChildExited(pid, 0)]
+    assert events_until_exit(processes, pid) == expected

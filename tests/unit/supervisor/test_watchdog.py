@@ -125,3 +125,11 @@ def test_a_real_process_is_measured() -> None:
     assert sample.descriptors > 2
     sampler.forget(os.getpid())
     assert sampler.sample(2**22 + 1) is None
+
+
+def test_a_sample_that_the_kernel_refuses_is_done_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_pid: int) -> None:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr("psutil.Process", refuse)
+    assert PsutilSampler().sample(os.getpid()) is None
