@@ -99,6 +99,22 @@ def test_a_worker_above_the_hard_limit_is_ended(
     assert phone.request("MESSAGE", "sip:0@127.0.0.1").status == 200
 
 
+def test_a_stop_does_not_wait_for_a_drain(leaking: Installation, make_phone: MakePhone) -> None:
+    """A drain lets transactions linger for 64 times T1 (Timer J); a stop waits for outcomes."""
+    phone = make_phone(leaking, "alice")
+
+    def is_draining() -> bool:
+        # In small steps: the hard limit would end the worker before it drains.
+        phone.request("MESSAGE", "sip:5@127.0.0.1")
+        return "draining" in _states(leaking)
+
+    leaking.wait_for("a worker drains", is_draining)
+    assert leaking.process is not None
+    leaking.process.terminate()
+    assert leaking.process.wait(5) == 0
+    assert " error " not in leaking.log.read_text()
+
+
 BLOCKING = """\
 import time
 from sipshard import Respond, Router
