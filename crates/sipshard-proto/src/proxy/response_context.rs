@@ -29,7 +29,7 @@ pub struct Target {
     pub uri: Box<[u8]>,
     /// Preference in thousandths.
     pub q_milli: u16,
-    /// Route set to it, each a name-addr (RFC 3327 §5.1 Path, or what §16.4 left of the Route).
+    /// Route set to it, each a name-addr (the Path of RFC 3327 §5.4, or what §16.4 left of the Route).
     pub routes: Vec<Box<[u8]>>,
 }
 
