@@ -114,7 +114,7 @@ class Server(Table):
     )
     pin: StrictBool = Field(default=True, description="Keep every worker on one CPU.")
     batch_delay_us: StrictInt = Field(
-        default=2000,
+        default=4000,
         ge=0,
         le=10_000,
         description="How long, in microseconds, a busy worker lets datagrams gather before it "
