@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 # tools/bootstrap.sh writes the directory of a good enough cargo there.
 WITH_CARGO = PATH="$$(cat $(VENV)/cargo-directory):$$PATH"
-PYTHON_CODE := sipshard workers supervisor tests loadtest tools
+PYTHON_CODE := sipshard workers supervisor tests loadtest tools docs/policies
 RUST_SOURCES := $(shell find crates -name '*.rs' -o -name Cargo.toml) Cargo.toml Cargo.lock
 FUZZ_SECONDS ?= 60
 BENCH_ARGUMENTS ?=
