@@ -85,9 +85,8 @@ pub struct PageFields {
     pub transactions: Field,
     /// Writer: the worker. Transactions whose outcome somebody still waits for. As above.
     pub unfinished: Field,
-    /// Writer: the worker. Events that wait for a decision of the policy. As above.
-    pub python_pending: Field,
-    /// Writer: the supervisor, once per sample, as the seven after it. Resident memory. The
+    worker_reserve: Field,
+    /// Writer: the supervisor, once per sample, as the four after it. Resident memory. The
     /// supervisor does not die alone: its children end with it.
     pub rss_bytes: Field,
     /// Writer: the supervisor. Memory that would be free if the worker ended.
@@ -98,10 +97,7 @@ pub struct PageFields {
     pub descriptors: Field,
     /// Writer: the supervisor. How often the shard's worker was replaced.
     pub restarts: Field,
-    /// Writer: the supervisor. The generation that may serve; the successor that stands by reads it
-    /// and takes over when it is its own.
-    pub successor_may_serve: Field,
-    supervisor_reserve: [Field; 2],
+    supervisor_reserve: [Field; 3],
     /// Writer: the worker, Relaxed, because nobody concludes anything from one about another. They
     /// only grow, over all generations of a shard: a successor goes on where the dead one stopped,
     /// and no addition is ever half done.
