@@ -130,9 +130,12 @@ def _words(key: KeyPath, detail: ErrorDetails) -> tuple[str, str]:
         return _unknown_key(key)
     example = _example(key)
     if kind in _EXPECTED:
-        return f"{_shown(detail['input'])} is not {_EXPECTED[kind]}", f"write {example}"
+        what = f"{_shown(detail['input'])} is not {_EXPECTED[kind]}"
+        meant = _meant(kind, detail["input"])
+        return what, f"write {example if meant is None else f'{key[-1]} = {to_toml(meant)}'}"
     if kind == "literal_error":
-        return f"{_shown(detail['input'])} is no choice", f"write one of {context['expected']}"
+        choices = context["expected"].replace("'", '"')
+        return f"{_shown(detail['input'])} is no choice", f"write one of {choices}"
     bounds = {
         "greater_than_equal": "at least {ge}",
         "greater_than": "above {gt}",
@@ -143,6 +146,19 @@ def _words(key: KeyPath, detail: ErrorDetails) -> tuple[str, str]:
         bound = bounds[kind].format(**context)
         return f"{_shown(detail['input'])} is not {bound}", f"write {bound}; default: {example}"
     return detail["msg"], f"write {example}"
+
+
+def _meant(kind: str, value: object) -> object:
+    """A value of the wrong type as its writer probably meant it; None when nobody can tell."""
+    if kind == "tuple_type" and isinstance(value, str):
+        return (value,)
+    if kind == "int_type" and isinstance(value, str) and value.isdecimal():
+        return int(value)
+    if kind == "int_type" and isinstance(value, float) and value.is_integer():
+        return int(value)
+    if kind == "bool_type" and value in ("true", "false"):
+        return value == "true"
+    return None
 
 
 def _unknown_key(key: KeyPath) -> tuple[str, str]:
@@ -181,7 +197,7 @@ def to_toml(value: Any) -> str:
     """A default as TOML."""
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, tuple):
+    if isinstance(value, tuple | list):
         return f"[{', '.join(to_toml(item) for item in value)}]"
     if isinstance(value, float):
         return f"{value:g}" if value % 1 else f"{value:.1f}"
@@ -192,5 +208,5 @@ def to_toml(value: Any) -> str:
 
 def _shown(value: object) -> str:
     """A value from the file, as short as an error message wants it."""
-    text = to_toml(value) if isinstance(value, str | int | float) else repr(value)
+    text = repr(value) if isinstance(value, dict) else to_toml(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

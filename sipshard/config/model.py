@@ -6,6 +6,7 @@ the introduction of its table. A validator raises ``problem(what, remedy)``.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -54,7 +55,7 @@ def _worker_number(value: object) -> int | str:
     if value == "auto" or (is_number and value in range(1, PARTITIONS + 1)):
         return value  # type: ignore[return-value]  # the line above has narrowed it
     raise problem(
-        f'{value!r} is neither "auto" nor a number from 1 to {PARTITIONS}',
+        f'{json.dumps(value, default=str)} is neither "auto" nor a number from 1 to {PARTITIONS}',
         'write workers = "auto" for one per CPU, or a number such as workers = 2',
     )
 
@@ -69,6 +70,10 @@ class Table(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", validate_default=True, arbitrary_types_allowed=True
     )
+
+    def _culprit(self, *keys: str) -> str:
+        """Of ``keys`` that contradict each other, the first that the file has."""
+        return next((key for key in keys if key in self.model_fields_set), keys[0])
 
 
 def _somewhere(addresses: tuple[ListenAddress, ...]) -> tuple[ListenAddress, ...]:
@@ -200,7 +205,7 @@ class Location(Table):
                 f"min_expires_s = {self.min_expires_s}, default_expires_s = "
                 f"{self.default_expires_s} and max_expires_s = {self.max_expires_s} contradict",
                 "make them min_expires_s <= default_expires_s <= max_expires_s",
-                "default_expires_s",
+                self._culprit("default_expires_s", "min_expires_s", "max_expires_s"),
             )
         return self
 
@@ -279,7 +284,7 @@ class Transaction(Table):
             raise problem(
                 f"t1_ms = {self.t1_ms} is above t2_ms = {self.t2_ms}",
                 "make t2_ms at least t1_ms (RFC 3261 §17.1.2.1)",
-                "t1_ms",
+                self._culprit("t1_ms", "t2_ms"),
             )
         return self
 
@@ -319,14 +324,14 @@ class Watchdog(Table):
                 f"soft_limit_mb = {self.soft_limit_mb} is not below "
                 f"hard_limit_mb = {self.hard_limit_mb}",
                 "lower soft_limit_mb, or raise hard_limit_mb",
-                "soft_limit_mb",
+                self._culprit("soft_limit_mb", "hard_limit_mb"),
             )
         if self.heartbeat_timeout_s < 2 * self.interval_s:
             raise problem(
                 f"heartbeat_timeout_s = {self.heartbeat_timeout_s:g} is below twice "
                 f"interval_s = {self.interval_s:g}",
                 "raise heartbeat_timeout_s, or lower interval_s",
-                "heartbeat_timeout_s",
+                self._culprit("heartbeat_timeout_s", "interval_s"),
             )
         return self
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from sipshard.control.protocol import Answer, RegistrationsRequest, RequestError
 from sipshard.registrar.binding import Binding
 from sipshard.registrar.location import LocationService
+from sipshard.sip import Uri
 
 
 def registrations(location: LocationService, request: RegistrationsRequest, now_s: float) -> Answer:
@@ -19,12 +20,24 @@ def registrations(location: LocationService, request: RegistrationsRequest, now_
         page = location.page(request.after, request.limit)
         following = page[-1][0] if len(page) == request.limit else None
         return {"registrations": [_shown(*each, now_s) for each in page], "next": following}
+    for aor in _spellings(request.aor):
+        if bindings := location.lookup(aor):
+            return {"registrations": [_shown(aor, bindings, now_s)], "next": None}
+    return {"registrations": [], "next": None}
+
+
+def _spellings(written: str) -> Iterator[str]:
+    """What ``written`` can mean: itself, as the pages show it, or what the URI of a phone becomes.
+
+    The latter is RFC 3261 §10.3 step 5: escapes are taken off, and the host's case is no matter.
+    """
+    has_scheme = written.partition(":")[0].lower() in ("sip", "sips")
+    if not has_scheme:
+        yield written
     try:
-        bindings = location.lookup(request.aor)
+        yield Uri.parse(written if has_scheme else f"sip:{written}").aor
     except ValueError as error:
-        raise RequestError(f"{request.aor!r}: {error}") from None
-    shown = [_shown(request.aor, bindings, now_s)] if bindings else []
-    return {"registrations": shown, "next": None}
+        raise RequestError(f"{written!r} is no address-of-record: {error}") from None
 
 
 def _shown(aor: str, bindings: Sequence[Binding], now_s: float) -> dict[str, Any]:

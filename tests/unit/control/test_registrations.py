@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sipshard.control.protocol import RegistrationsRequest
+from sipshard.control.protocol import RegistrationsRequest, RequestError
 from sipshard.control.registrations import registrations
 from sipshard.registrar.binding import Binding
 from sipshard.registrar.location import LocationService
@@ -71,3 +71,24 @@ def test_one_address_of_record(location: LocationService) -> None:
 def test_nobody(location: LocationService) -> None:
     answer = registrations(location, RegistrationsRequest("z@example.com"), NOW_S)
     assert answer == {"registrations": [], "next": None}
+
+
+@pytest.mark.parametrize("written", ["c@EXAMPLE.com", "sip:c@example.com", "SIP:%63@Example.com"])
+def test_an_address_of_record_is_found_however_it_is_written(
+    location: LocationService, written: str
+) -> None:
+    answer = registrations(location, RegistrationsRequest(written), NOW_S)
+    assert [entry["aor"] for entry in answer["registrations"]] == ["c@example.com"]
+
+
+def test_a_name_as_the_pages_show_it_is_found_without_reading_it_as_a_uri(
+    location: LocationService,
+) -> None:
+    location.write(partial(store, "a%41\0@example.com"))
+    answer = registrations(location, RegistrationsRequest("a%41\0@example.com"), NOW_S)
+    assert [entry["aor"] for entry in answer["registrations"]] == ["a%41\0@example.com"]
+
+
+def test_what_is_no_address_of_record_is_an_error(location: LocationService) -> None:
+    with pytest.raises(RequestError, match="no address-of-record"):
+        registrations(location, RegistrationsRequest("sip:"), NOW_S)
