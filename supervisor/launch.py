@@ -110,7 +110,8 @@ def _estate(configuration: Configuration) -> Iterator[Estate]:
         try:
             runtime_dir.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise BootError(f"server.runtime_dir {runtime_dir}: {error.strerror}") from None
+            what = f"server.runtime_dir {runtime_dir} cannot be made: {error.strerror}"
+            raise BootError(f"{what}; make it, writable for this user, or change it") from None
         stack.enter_context(pid_file(runtime_dir))
         listeners = tuple(
             stack.enter_context(

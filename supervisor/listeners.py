@@ -28,6 +28,11 @@ _MUCH_TOO_SMALL_BYTES = 1024 * 1024
 # Linux, socket(7): as SO_RCVBUF, but beyond net.core.rmem_max; needs CAP_NET_ADMIN.
 _SO_RCVBUFFORCE = 33
 
+_BIND_REMEDIES = {
+    errno.EADDRNOTAVAIL: "server.listen must name an address of this machine",
+    errno.EACCES: "a port below 1024 needs the capability CAP_NET_BIND_SERVICE",
+}
+
 
 @contextmanager
 def open_listener(
@@ -90,8 +95,10 @@ def _bind(endpoint: socket.socket, address: ListenAddress) -> None:
         endpoint.bind((address.host, address.port))
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            raise AddressInUseError(f"{address} is in use by another process") from None
-        raise BootError(f"cannot listen on {address}: {error.strerror}") from None
+            what = f"{address} is in use by another process; stop that, or change server.listen"
+            raise AddressInUseError(what) from None
+        remedy = _BIND_REMEDIES.get(error.errno or 0, "correct server.listen")
+        raise BootError(f"cannot listen on {address}: {error.strerror}; {remedy}") from None
 
 
 def _enlarge_buffer(endpoint: socket.socket) -> None:

@@ -57,7 +57,7 @@ def test_a_stranger_that_shares_its_port_is_noticed(tmp_path: Path) -> None:
 
 def test_an_address_of_another_machine(tmp_path: Path) -> None:
     elsewhere = ListenAddress("udp", "192.0.2.1", 5060)
-    with pytest.raises(BootError, match=r"cannot listen on udp:192\.0\.2\.1:5060"):
+    with pytest.raises(BootError, match=r"udp:192\.0\.2\.1:5060.*an address of this machine"):
         open_listener(elsewhere, None, 1, tmp_path).__enter__()
 
 
