@@ -14,7 +14,15 @@ What is here is the whole interface of a policy script::
 
 from __future__ import annotations
 
-from sipshard.policy.decision import Decision, Forward, Redirect, Reject, Respond, Save
+from sipshard.policy.decision import (
+    Decision,
+    Forward,
+    Redirect,
+    Registered,
+    Reject,
+    Respond,
+    Save,
+)
 from sipshard.policy.router import Location, Router, Server
 from sipshard.sip import Contact, Request, Response, Uri
 
@@ -24,6 +32,7 @@ __all__ = [
     "Forward",
     "Location",
     "Redirect",
+    "Registered",
     "Reject",
     "Request",
     "Respond",

@@ -57,6 +57,7 @@ class Contact:
 
 @final
 class Request:
+    """A request as it was received; nobody can change it. Its header fields are found in any case and compact form."""
     @staticmethod
     def parse(
         data: bytes, source: tuple[str, int] = ..., transport: str = ...
@@ -99,6 +100,7 @@ class Request:
 
 @final
 class Response:
+    """A response as it was received, the best one of all branches for an ``on_failure`` handler (RFC 3261 §16.7 step 6)."""
     @staticmethod
     def parse(data: bytes) -> Response: ...
     @property

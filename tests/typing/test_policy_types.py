@@ -9,7 +9,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 RIGHT = """\
-from sipshard import Forward, Reject, Request, Response, Router, Save
+from collections.abc import Sequence
+
+from sipshard import (
+    Decision, Forward, Location, Registered, Reject, Request, Response, Router, Save, Server
+)
 
 router = Router()
 
@@ -26,6 +30,17 @@ async def initial(request: Request) -> Forward | Reject:
     return Forward("sip:gateway.example.com", record_route=True, on_failure=second_choice)
 
 
+@router.request("SUBSCRIBE")
+def subscribe(request: Request, location: Location, server: Server) -> Decision:
+    if not server.serves(request.uri):
+        return Reject(403, headers=[("Warning", '399 example.com "not here"')])
+    return Forward(best(location.lookup(request.uri)), record_route=True)
+
+
+def best(bindings: Sequence[Registered]) -> list[str]:
+    return [binding.uri for binding in bindings if binding.q_milli == 1000]
+
+
 async def second_choice(request: Request, response: Response) -> Forward | None:
     return Forward("sip:voicemail.example.com") if response.status in (408, 480, 486) else None
 """
@@ -33,6 +48,8 @@ async def second_choice(request: Request, response: Response) -> Forward | None:
 WRONG = {
     "a misspelt attribute": RIGHT.replace("request.to_uri", "request.too_uri"),
     "a status code as text": RIGHT.replace("Reject(484)", 'Reject("484")'),
+    "an attribute that no binding has": RIGHT.replace("binding.q_milli", "binding.q"),
+    "a service that does not exist": RIGHT.replace("location.lookup", "location.find"),
     "a setting that does not exist": RIGHT.replace("record_route", "recordroute"),
 }
 
