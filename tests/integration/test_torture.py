@@ -21,6 +21,7 @@ VECTORS = Path(__file__).resolve().parent.parent / "vectors"
 SILENCE = 0
 ANSWER_S = 1.0
 SILENCE_S = 0.3
+SHORT_TIMERS = {"transaction": {"t1_ms": 2, "t2_ms": 4, "t4_ms": 5}}
 
 # What the built-in policy answers for example.com with nobody registered: 480 for a valid request
 # to a user, 403 for another domain, 4xx/5xx for what is wrong. Several where the RFC allows them.
@@ -107,7 +108,7 @@ def test_torture_messages(start_server: StartServer) -> None:
     Several have the same branch, so each has to be forgotten before the next (RFC 3261 §17.2.3);
     short timers make that quick.
     """
-    server = start_server({"transaction": {"t1_ms": 2, "t2_ms": 4, "t4_ms": 5}})
+    server = start_server(SHORT_TIMERS)
     before = [worker["pid"] for worker in server.workers_now()]
     wrong = []
     for number, file in enumerate(_files(), start=1):
@@ -123,6 +124,31 @@ def test_torture_messages(start_server: StartServer) -> None:
     counters = server.status()["counters"]
     assert counters["malformed_requests"] > 0
     assert counters["malformed_responses"] > 0
+
+
+# RFC 4475 §3.1.1.4, §3.3.12 to §3.3.14: what the valid REGISTERs among them bind, oldest first.
+BOUND = {
+    "escnull": (
+        "sip:null-%00-null@example.com",
+        ["sip:%00@host5.example.com", "sip:%00%00@host5.example.com"],
+    ),
+    "cparam01": ("watson@example.com", ["sip:+19725552222@gw1.example.net"]),
+    "cparam02": ("watson@example.com", ["sip:+19725552222@gw1.example.net;unknownparam"]),
+    "regescrt": ("user@example.com", ["sip:user@example.com?Route=%3Csip:sip.example.com%3E"]),
+    "unksm2": ("isbn@example.com", []),
+}
+
+
+def test_torture_registrations_bind_what_they_say(start_server: StartServer) -> None:
+    """cparam02 replaces the binding of cparam01: an unknown URI parameter on one side only counts
+    for nothing (RFC 3261 §19.1.4). Both have one branch, so the first must be forgotten first."""
+    server = start_server(SHORT_TIMERS)
+    for number, (name, (aor, expected)) in enumerate(BOUND.items(), start=1):
+        message = (VECTORS / "rfc4475" / f"{name}.dat").read_bytes()
+        _exchange(server, message, f"127.0.78.{number}", False)
+        found = server.ask("registrations", aor)["registrations"]
+        assert [each["uri"] for entry in found for each in entry["bindings"]] == expected, name
+        server.wait_for(f"{name} is forgotten", lambda: _transactions(server) == 0)
 
 
 def _noise() -> Iterator[tuple[str, bytes]]:
