@@ -1,6 +1,6 @@
 //! What is done with a datagram: whose is it, and what does the proxy make of it.
 
-use crate::engine::Mode;
+use crate::mode::Mode;
 use crate::parcel;
 use crate::post::Post;
 use crate::shard::CallIdHash;

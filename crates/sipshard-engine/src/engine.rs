@@ -2,6 +2,7 @@
 
 use crate::batching::Batching;
 use crate::core::Core;
+use crate::mode::Mode;
 use crate::ports::Ports;
 use crate::publish::Publisher;
 use crate::{EngineSettings, StartError};
@@ -28,17 +29,6 @@ const BATCHES_PER_TURN: usize = 8;
 /// Token of the mailboxes' eventfd; sockets have their listener's index, foreign descriptors [`FOREIGN`] + fd.
 const MAIL: u64 = 1 << 32;
 const FOREIGN: u64 = 2 << 32;
-
-/// Which part of its shard's work a worker does.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Mode {
-    /// It reads sockets and mailboxes.
-    Serving,
-    /// It waits for its predecessor to end, and reads only what that hands over.
-    Standby,
-    /// It reads sockets and mailboxes, keeps what belongs to its own transactions, and hands the rest to its successor.
-    Draining,
-}
 
 /// A descriptor of the driver's that is ready, with its epoll mask.
 pub type Ready = (RawFd, u32);

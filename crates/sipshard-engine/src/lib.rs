@@ -5,13 +5,15 @@
 mod batching;
 mod core;
 mod engine;
+mod mode;
 mod parcel;
 mod ports;
 mod post;
 mod publish;
 pub mod shard;
 
-pub use engine::{Engine, Mode, Ready};
+pub use engine::{Engine, Ready};
+pub use mode::Mode;
 
 pub use sipshard_net::epoll::{READABLE, WRITABLE};
 pub use sipshard_net::process;

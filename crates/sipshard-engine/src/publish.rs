@@ -1,7 +1,7 @@
 //! What the worker shows of itself in shared memory: heartbeat, counters, how much it has in hand.
 
 use crate::core::Core;
-use crate::engine::Mode;
+use crate::mode::Mode;
 use crate::EngineSettings;
 use sipshard_proto::{Count, Timestamp};
 use sipshard_shm::{Region, WorkerState};
