@@ -300,6 +300,14 @@ impl Proxy {
         }
     }
 
+    /// Nobody has answered on a branch, and nobody will be waited for.
+    fn hear_silence(&mut self, now: Timestamp, id: Handle, index: usize) {
+        self.counts.add(Count::BranchTimeouts);
+        let status = self.status_of_silence(id, index);
+        self.end_branch(id, index, own_final(status));
+        self.look_for_outcome(now, id);
+    }
+
     /// What the transaction layer reports of a client transaction beside responses.
     pub(super) fn hear_client(&mut self, now: Timestamp, client: Handle, told: Told) {
         let Some(transaction) = self.transactions.client(client) else {
@@ -319,24 +327,18 @@ impl Proxy {
                 self.cancel_branch(now, id, index);
             }
             Told::Fired(Timer::Ring) if transaction.state.is_pending() => {
-                self.counts.add(Count::BranchTimeouts);
                 if let Some(transaction) = self.transactions.client_mut(client) {
                     transaction.user = ClientUse::Abandoned;
                     // A phone that has not got the INVITE by now must not get it any more.
                     transaction.clocks.stop(Clock::Retransmission);
                 }
-                let status = self.status_of_silence(id, index);
-                self.end_branch(id, index, own_final(status));
-                self.look_for_outcome(now, id);
+                self.hear_silence(now, id, index);
             }
             Told::Fired(_) | Told::Timeout
                 if transaction.state.is_terminated() || transaction.state.is_pending() =>
             {
-                self.counts.add(Count::BranchTimeouts);
                 self.transactions.drop_client(client);
-                let status = self.status_of_silence(id, index);
-                self.end_branch(id, index, own_final(status));
-                self.look_for_outcome(now, id);
+                self.hear_silence(now, id, index);
             }
             Told::TransportError => {
                 self.transactions.drop_client(client);
