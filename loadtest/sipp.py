@@ -30,7 +30,8 @@ class SippResult:
     """The totals of one SIPp process, both as caller and as callee.
 
     ``created`` counts calls begun, ``late_messages`` those for calls that had ended. ``elapsed_s``
-    is SIPp's own run time. ``errors`` is the head of its error log, empty if there was none.
+    is the time until the last call was begun, to the second of SIPp's statistics. ``errors`` is
+    the head of its error log, empty if there was none.
     """
 
     created: int
@@ -138,6 +139,7 @@ class Sipp:
             with self._statistics.open(encoding="utf-8", newline="") as file:
                 rows = [row for row in csv.DictReader(file, delimiter=";") if row["FailedCall(C)"]]
             last = rows[-1]
+            begun = next(row for row in rows if row["TotalCallCreated"] == last["TotalCallCreated"])
         except (OSError, IndexError) as error:
             raise SippError(f"{self.scenario} left no statistics, see {self.folder}") from error
         return SippResult(
@@ -146,7 +148,7 @@ class Sipp:
             failed=int(last["FailedCall(C)"]),
             retransmissions=int(last["Retransmissions(C)"]),
             late_messages=int(last["DeadCallMsgs(C)"]),
-            elapsed_s=_epoch_s(last["CurrentTime"]) - _epoch_s(last["StartTime"]),
+            elapsed_s=_epoch_s(begun["CurrentTime"]) - _epoch_s(begun["StartTime"]),
             errors=self._head_of_errors(),
         )
 
