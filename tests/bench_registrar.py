@@ -77,7 +77,7 @@ class Bench:
         total = 0
         for group in groups:
             total += len(group)
-            self.execution.handle(group)  # type: ignore[arg-type]
+            self.execution.handle(group)  # type: ignore[arg-type]  # fakes of requests
             while self.announcements:
                 self.announcements.pop()()
             while self.engine.done < total:

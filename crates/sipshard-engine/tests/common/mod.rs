@@ -1,17 +1,17 @@
 //! A server of several engines in one process: one region, real sockets on loopback, no supervisor.
 
-// Shared memory and eventfds have no safe form in the standard library.
-#![allow(unsafe_code)]
 // Each test file uses its part.
 #![allow(dead_code)]
 
+use rustix::event::{eventfd, EventfdFlags};
+use rustix::fs::{memfd_create, MemfdFlags};
 use sipshard_engine::shm::{Layout, Region};
 use sipshard_engine::{shard_of, Engine, EngineSettings, ListenerSettings, COUNTER_NAMES};
 use sipshard_proto::proxy::{Event, OwnResponse};
 use sipshard_proto::transaction::timer::TimerValues;
 use sipshard_proto::Handle;
 use std::net::{SocketAddr, UdpSocket};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
 const SECRET: [u8; 16] = [7; 16];
@@ -29,8 +29,7 @@ pub struct Estate {
 
 impl Estate {
     pub fn new(workers: u16, address: &str) -> Self {
-        // SAFETY: the name is a C string, and the descriptor returned is ours alone.
-        let memory = unsafe { OwnedFd::from_raw_fd(libc::memfd_create(c"test".as_ptr(), 0)) };
+        let memory = memfd_create("test", MemfdFlags::empty()).unwrap();
         let layout = Layout {
             workers,
             mailbox_bytes: MAILBOX_BYTES,
@@ -92,8 +91,7 @@ impl Estate {
 }
 
 fn event_descriptor() -> OwnedFd {
-    // SAFETY: eventfd takes no pointer; the descriptor it returns is ours alone.
-    unsafe { OwnedFd::from_raw_fd(libc::eventfd(0, libc::EFD_NONBLOCK)) }
+    eventfd(0, EventfdFlags::NONBLOCK).unwrap()
 }
 
 /// A phone that asks for options.
