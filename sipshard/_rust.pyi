@@ -83,7 +83,9 @@ class Request:
     @property
     def source(self) -> tuple[str, int]: ...
     @property
-    def transport(self) -> str: ...
+    def transport(self) -> str: ...  # "udp" "tcp" "tls" "ws" "wss"
+    @property
+    def flow(self) -> str | None: ...  # the connection that it came through, as a binding keeps it
     @property
     def body(self) -> bytes: ...
     @property

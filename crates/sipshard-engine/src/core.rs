@@ -93,7 +93,7 @@ impl Core {
         source: SocketAddr,
         datagram: &[u8],
     ) {
-        let arrival = Arrival { listener, source };
+        let arrival = Arrival::udp(listener, source);
         let Some(message) = self.parse(arrival, datagram) else {
             return;
         };

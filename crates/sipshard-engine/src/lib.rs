@@ -22,7 +22,7 @@ pub use sipshard_shm as shm;
 use sipshard_net::steering::Steering;
 use sipshard_proto::proxy::{self, Listener};
 use sipshard_proto::transaction::timer::TimerValues;
-use sipshard_proto::{Count, Secret};
+use sipshard_proto::{Count, Secret, Transport};
 use sipshard_shm::Region;
 use std::fmt;
 use std::io;
@@ -36,6 +36,8 @@ const _: () = assert!(COUNTER_NAMES.len() <= sipshard_shm::COUNTERS);
 /// One address that the server listens on.
 #[derive(Clone, Debug)]
 pub struct ListenerSettings {
+    /// What it speaks.
+    pub transport: Transport,
     /// This worker's socket.
     pub fd: RawFd,
     /// The address that others are told; IPv6 with or without brackets.
@@ -104,6 +106,7 @@ fn listener(settings: &ListenerSettings) -> Listener {
         bare.to_owned()
     };
     Listener {
+        transport: settings.transport,
         host: host.into_bytes(),
         port: settings.port,
         is_v6,

@@ -31,11 +31,7 @@ pub fn open(record: &[u8]) -> Option<(Arrival, &[u8])> {
         IpAddr::V4(address) => SocketAddr::new(address.into(), number(2)),
         IpAddr::V6(address) => SocketAddrV6::new(address, number(2), 0, scope).into(),
     };
-    let arrival = Arrival {
-        listener: number(0),
-        source,
-    };
-    Some((arrival, datagram))
+    Some((Arrival::udp(number(0), source), datagram))
 }
 
 #[cfg(test)]
@@ -45,10 +41,7 @@ mod tests {
     #[test]
     fn a_parcel_comes_out_as_it_went_in() {
         for source in ["192.0.2.7:5060", "[2001:db8::7]:49152", "[fe80::7%3]:5060"] {
-            let arrival = Arrival {
-                listener: 3,
-                source: source.parse().unwrap(),
-            };
+            let arrival = Arrival::udp(3, source.parse().unwrap());
             let mut record = head(arrival).to_vec();
             record.extend_from_slice(b"INVITE");
             assert_eq!(open(&record), Some((arrival, &b"INVITE"[..])));

@@ -55,13 +55,11 @@ impl Ports {
         }
         let (mut sent, mut failed) = (0, 0);
         for (listener, socket) in self.sockets.iter().enumerate() {
-            let is_ours =
-                |path: &sipshard_proto::outbox::Path| usize::from(path.listener) == listener;
             let mut items = proxy
                 .outbox()
                 .iter()
-                .filter(|(path, _)| is_ours(path))
-                .map(|(path, bytes)| (bytes, path.destination));
+                .filter(|outgoing| usize::from(outgoing.path.listener) == listener)
+                .map(|outgoing| (outgoing.bytes, outgoing.path.destination));
             let report = self.outgoing.send(socket, &mut items);
             sent += report.sent;
             failed += report.would_block + report.errors;

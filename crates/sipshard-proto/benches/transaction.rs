@@ -13,7 +13,7 @@ use sipshard_proto::transaction::branch::Branch;
 use sipshard_proto::transaction::key::TransactionKey;
 use sipshard_proto::transaction::timer::TimerValues;
 use sipshard_proto::transaction::TransactionLayer;
-use sipshard_proto::{Handle, Message, Secret, Timestamp};
+use sipshard_proto::{Handle, Message, Secret, Timestamp, Transport};
 
 /// So many transactions are in the tables: a worker with some thousand calls in a minute.
 const CROWD: u32 = 20_000;
@@ -37,18 +37,11 @@ fn invite(number: u32) -> String {
 }
 
 fn path() -> Path {
-    Path {
-        listener: 0,
-        destination: SocketAddr::from(([192, 0, 2, 10], 5062)),
-    }
+    Path::udp(0, SocketAddr::from(([192, 0, 2, 10], 5062)))
 }
 
 fn arrival() -> Arrival {
-    let Path {
-        listener,
-        destination: source,
-    } = path();
-    Arrival { listener, source }
+    Arrival::udp(0, path().destination)
 }
 
 /// Finding the server transaction of a request, and the client transaction of a response.
@@ -103,6 +96,7 @@ fn matching(criterion: &mut Criterion) {
 fn proxy() -> Proxy {
     Proxy::new(Settings {
         listeners: vec![Listener {
+            transport: Transport::Udp,
             host: b"192.0.2.1".to_vec(),
             port: 5060,
             is_v6: false,
@@ -156,6 +150,7 @@ fn plan() -> Plan {
             uri: (*b"sip:bob@192.0.2.20:5060").into(),
             q_milli: 1_000,
             routes: Vec::new(),
+            flow: None,
         }],
         options: ForwardOptions {
             record_route: true,

@@ -65,6 +65,8 @@ counts! {
     CallsAnswered = "calls_answered",
     /// Branches that nobody answered.
     BranchTimeouts = "branch_timeouts",
+    /// Requests whose connection was lost, or could not be made, before they were answered.
+    BranchesUnsent = "branches_unsent",
     /// INVITE failures whose ACK never came.
     AcksMissing = "acks_missing",
     /// Requests whose policy did not decide in time.

@@ -1,25 +1,60 @@
 //! What the core wants sent: one arena of bytes and a list of ranges, cleared after each flush, so that a
-//! datagram costs no allocation.
+//! message costs no allocation.
 
+use crate::flow::Flow;
+use crate::slots::Handle;
+use crate::transport::Transport;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
-/// Through which listener, and to whom.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// Through which listener or connection, and to whom.
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Path {
-    /// Index of the listener in the order of the configuration.
+    /// Index of the listener in the order of the configuration: our socket for UDP, and our name in all cases.
     pub listener: u16,
-    /// Where the datagram goes.
+    /// What carries the message.
+    pub transport: Transport,
+    /// The connection to use; `None` for UDP, and for any connection to `destination`, new if there is none.
+    pub flow: Option<Flow>,
+    /// Where the message goes. With a flow: where a new connection is opened when that is gone; unspecified when it
+    /// must not be.
     pub destination: SocketAddr,
+    /// Whom the peer must prove to be, for TLS.
+    pub server_name: Option<Arc<str>>,
 }
 
-#[derive(Clone, Copy)]
+impl Path {
+    /// A path of datagrams.
+    pub const fn udp(listener: u16, destination: SocketAddr) -> Self {
+        Self {
+            listener,
+            transport: Transport::Udp,
+            flow: None,
+            destination,
+            server_name: None,
+        }
+    }
+}
+
 struct Range {
     path: Path,
+    client: Option<Handle>,
     start: usize,
     end: usize,
 }
 
-/// Datagrams that wait to be sent.
+/// One message that waits to be sent.
+#[derive(Clone, Copy)]
+pub struct Outgoing<'a> {
+    /// Where it goes.
+    pub path: &'a Path,
+    /// The client transaction that must hear of it when it cannot be sent (RFC 3261 §17.1.4).
+    pub client: Option<Handle>,
+    /// The message.
+    pub bytes: &'a [u8],
+}
+
+/// Messages that wait to be sent.
 #[derive(Default)]
 pub struct Outbox {
     bytes: Vec<u8>,
@@ -27,23 +62,49 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    /// Lets `write` append one datagram and files it under `path`; returns its bytes.
-    pub fn push(&mut self, path: Path, write: impl FnOnce(&mut Vec<u8>)) -> &[u8] {
+    /// Lets `write` append one message and files it under `path`; returns its bytes.
+    pub fn push(&mut self, path: &Path, write: impl FnOnce(&mut Vec<u8>)) -> &[u8] {
+        self.file(path, None, write)
+    }
+
+    /// The same for a request of a client transaction, which is told when the message cannot be sent.
+    pub fn push_for(
+        &mut self,
+        client: Handle,
+        path: &Path,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) -> &[u8] {
+        self.file(path, Some(client), write)
+    }
+
+    fn file(
+        &mut self,
+        path: &Path,
+        client: Option<Handle>,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) -> &[u8] {
         let start = self.bytes.len();
         write(&mut self.bytes);
         let end = self.bytes.len();
-        self.ranges.push(Range { path, start, end });
+        self.ranges.push(Range {
+            path: path.clone(),
+            client,
+            start,
+            end,
+        });
         &self.bytes[start..end]
     }
 
-    /// Every waiting datagram, oldest first.
-    pub fn iter(&self) -> impl Iterator<Item = (Path, &[u8])> {
-        self.ranges
-            .iter()
-            .map(|range| (range.path, &self.bytes[range.start..range.end]))
+    /// Every waiting message, oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = Outgoing<'_>> {
+        self.ranges.iter().map(|range| Outgoing {
+            path: &range.path,
+            client: range.client,
+            bytes: &self.bytes[range.start..range.end],
+        })
     }
 
-    /// How many datagrams wait.
+    /// How many messages wait.
     pub fn len(&self) -> usize {
         self.ranges.len()
     }
@@ -53,7 +114,7 @@ impl Outbox {
         self.ranges.is_empty()
     }
 
-    /// Forgets all datagrams and keeps the memory for the next ones.
+    /// Forgets all messages and keeps the memory for the next ones.
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.ranges.clear();

@@ -26,6 +26,8 @@ pub enum Purpose {
     Steering = 5,
     /// The serial number in the branch of a request that is forwarded without a transaction.
     StatelessBranch = 6,
+    /// The token of a flow.
+    Flow = 7,
 }
 
 impl Secret {

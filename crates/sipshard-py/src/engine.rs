@@ -11,7 +11,7 @@ use sipshard_proto::proxy::{
     DecisionError, Event, ForwardOptions, OwnResponse, Plan, Question, Target,
 };
 use sipshard_proto::transaction::timer::TimerValues;
-use sipshard_proto::Handle;
+use sipshard_proto::{Handle, Transport};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -28,7 +28,6 @@ type PyHeader<'py> = (Bound<'py, PyString>, Bound<'py, PyString>);
 #[pyclass(unsendable, module = "sipshard._rust")]
 pub struct Engine {
     engine: engine::Engine,
-    transports: Vec<String>,
 }
 
 #[pymethods]
@@ -50,17 +49,16 @@ impl Engine {
         batch_delay_us: u64,
         standby: bool,
     ) -> PyResult<Self> {
-        let transports = listeners
-            .iter()
-            .map(|listener| listener.1.clone())
-            .collect();
         let (t1_ms, t2_ms, t4_ms, c_ms) = timers_ms;
         let settings = EngineSettings {
             shard,
             generation,
             region: region.shared().clone(),
             wakeups,
-            listeners: listeners.into_iter().map(listener).collect(),
+            listeners: listeners
+                .into_iter()
+                .map(listener)
+                .collect::<PyResult<_>>()?,
             domains,
             secret,
             max_transactions,
@@ -75,7 +73,7 @@ impl Engine {
         };
         let engine =
             engine::Engine::new(settings).map_err(|error| PyOSError::new_err(error.to_string()))?;
-        Ok(Self { engine, transports })
+        Ok(Self { engine })
     }
 
     fn run(&mut self, py: Python<'_>, timeout_s: Option<f64>) -> PyResult<Vec<(i32, u32)>> {
@@ -90,18 +88,18 @@ impl Engine {
     }
 
     fn events(&mut self) -> Vec<Asked> {
-        let mut asked = Vec::new();
+        let mut events = Vec::new();
         while let Some(event) = self.engine.proxy().poll_event() {
-            asked.push(match event {
-                Event::RequestReceived(question) => self.asked("request", question, None),
+            events.push(match event {
+                Event::RequestReceived(question) => asked("request", question, None),
                 Event::BranchesFailed(question, response) => {
-                    self.asked("failure", question, Some(Response::new(*response)))
+                    asked("failure", question, Some(Response::new(*response)))
                 }
-                Event::RequestCancelled(question) => self.asked("cancelled", question, None),
+                Event::RequestCancelled(question) => asked("cancelled", question, None),
                 Event::RequestSettled(id) => ("settled", id.as_u64(), None, None),
             });
         }
-        asked
+        events
     }
 
     fn lookups(&mut self) -> Vec<String> {
@@ -224,16 +222,19 @@ impl Engine {
     }
 }
 
-impl Engine {
-    fn asked(&self, kind: &'static str, question: Question, response: Option<Response>) -> Asked {
-        let transport = &self.transports[usize::from(question.arrival.listener)];
-        let request = Request::new(question.request, question.arrival.source, transport);
-        (kind, question.id.as_u64(), Some(request), response)
-    }
+fn asked(kind: &'static str, question: Question, response: Option<Response>) -> Asked {
+    let request = Request::new(question.request, question.arrival);
+    (kind, question.id.as_u64(), Some(request), response)
 }
 
-fn listener((fd, _transport, host, port): PyListener) -> ListenerSettings {
-    ListenerSettings { fd, host, port }
+fn listener((fd, transport, host, port): PyListener) -> PyResult<ListenerSettings> {
+    let unknown = || PyValueError::new_err(format!("there is no transport {transport:?}"));
+    Ok(ListenerSettings {
+        transport: Transport::from_token(transport.as_bytes()).ok_or_else(unknown)?,
+        fd,
+        host,
+        port,
+    })
 }
 
 fn target((uri, q_milli, routes): &PyTarget<'_>) -> PyResult<Target> {
@@ -245,6 +246,7 @@ fn target((uri, q_milli, routes): &PyTarget<'_>) -> PyResult<Target> {
         uri: bytes(uri)?.into(),
         q_milli: *q_milli,
         routes: routes?,
+        flow: None,
     })
 }
 

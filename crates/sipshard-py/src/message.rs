@@ -6,8 +6,8 @@ use crate::uri::Uri;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
-use sipshard_proto::proxy::SharedRequest;
-use sipshard_proto::{Contact as Item, Fault, HeaderName, Message};
+use sipshard_proto::proxy::{Arrival, SharedRequest};
+use sipshard_proto::{Contact as Item, Fault, HeaderName, Message, Transport};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 type Text<'py> = Bound<'py, PyString>;
@@ -16,8 +16,7 @@ type Text<'py> = Bound<'py, PyString>;
 #[pyclass(frozen, module = "sipshard")]
 pub struct Request {
     message: SharedRequest,
-    source: SocketAddr,
-    transport: Box<str>,
+    arrival: Arrival,
 }
 
 /// A response as received.
@@ -28,12 +27,8 @@ pub struct Response {
 
 impl Request {
     /// A request of the engine's.
-    pub fn new(message: SharedRequest, source: SocketAddr, transport: &str) -> Self {
-        Self {
-            message,
-            source,
-            transport: transport.into(),
-        }
+    pub fn new(message: SharedRequest, arrival: Arrival) -> Self {
+        Self { message, arrival }
     }
 }
 
@@ -75,11 +70,12 @@ impl Request {
     #[pyo3(name = "parse", signature = (data, source = ("127.0.0.1".into(), 5060), transport = "udp"))]
     fn parse_bytes(data: &[u8], source: (String, u16), transport: &str) -> PyResult<Self> {
         let address: IpAddr = source.0.parse().unwrap_or(Ipv4Addr::LOCALHOST.into());
-        Ok(Self::new(
-            parse(data, true)?.into(),
-            SocketAddr::new(address, source.1),
-            transport,
-        ))
+        let unknown = || PyValueError::new_err(format!("there is no transport {transport:?}"));
+        let arrival = Arrival {
+            transport: Transport::from_token(transport.as_bytes()).ok_or_else(unknown)?,
+            ..Arrival::udp(0, SocketAddr::new(address, source.1))
+        };
+        Ok(Self::new(parse(data, true)?.into(), arrival))
     }
 
     #[getter]
@@ -129,12 +125,20 @@ impl Request {
 
     #[getter]
     fn source(&self) -> (String, u16) {
-        (self.source.ip().to_string(), self.source.port())
+        let source = self.arrival.source;
+        (source.ip().to_string(), source.port())
     }
 
     #[getter]
-    fn transport(&self) -> &str {
-        &self.transport
+    fn transport(&self) -> &'static str {
+        self.arrival.transport.name()
+    }
+
+    #[getter]
+    fn flow(&self) -> Option<String> {
+        let mut name = Vec::new();
+        self.arrival.flow?.write_name(&mut name);
+        String::from_utf8(name).ok()
     }
 
     #[getter]

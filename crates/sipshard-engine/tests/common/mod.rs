@@ -60,6 +60,7 @@ impl Estate {
             region: self.region.clone(),
             wakeups: self.wakeups.iter().map(AsRawFd::as_raw_fd).collect(),
             listeners: vec![ListenerSettings {
+                transport: sipshard_proto::Transport::Udp,
                 fd: socket.as_raw_fd(),
                 host: self.address(shard).ip().to_string(),
                 port: self.address(shard).port(),

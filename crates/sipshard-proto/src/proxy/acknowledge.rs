@@ -1,7 +1,7 @@
 //! ACK to a 2xx: it belongs to no transaction and goes end to end by its route set (RFC 3261 §13.2.2.4, §16.11).
 
 use super::branch::NextHop;
-use super::request_copy::RequestCopy;
+use super::request_copy::{Outbound, RequestCopy};
 use super::route::{RoutePlan, Routed};
 use super::{Arrival, Proxy};
 use crate::count::Count;
@@ -32,7 +32,7 @@ impl Proxy {
             return;
         }
         let routed = Routed::to(plan.request_uri(request), plan.remaining(request));
-        match self.next_hop(now, routed.next_hop, arrival.listener) {
+        match self.next_hop(now, routed.next_hop, (plan.flow, arrival.listener)) {
             NextHop::Unreachable => self.counts.add(Count::UnreachableTargets),
             NextHop::Resolving => self.park(now, arrival, request),
             NextHop::Reachable(path) => {
@@ -42,11 +42,11 @@ impl Proxy {
                     arrival,
                     routed,
                     record_route: false,
-                    outbound: path.listener,
+                    outbound: Outbound::of(&path),
                     handle: stateless_handle(&self.settings.secret, request),
                 };
                 let settings = &self.settings;
-                self.outbox.push(path, |out| copy.write(settings, out));
+                self.outbox.push(&path, |out| copy.write(settings, out));
             }
         }
     }

@@ -1,10 +1,14 @@
 //! Where a message came from, what that adds to its topmost Via, and where its responses go (RFC 3261 §18.2, RFC 3581).
 
-use super::settings::{literal_address, write_decimal, Settings};
+use super::settings::{is_usable, literal_address, write_decimal, Settings};
+use crate::flow::{Flow, FLOW_PARAMETER};
+use crate::host::Host;
 use crate::outbox::Path;
 use crate::parameter::parameters;
+use crate::transport::Transport;
 use crate::via::{Rport, Via};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 /// The way by which a message reached us.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -13,19 +17,44 @@ pub struct Arrival {
     pub listener: u16,
     /// Address and port that it came from.
     pub source: SocketAddr,
+    /// What carried it.
+    pub transport: Transport,
+    /// The connection that it came through.
+    pub flow: Option<Flow>,
 }
 
 impl Arrival {
-    /// Where responses to the request with this topmost Via go: RFC 3581 §4 with rport, else RFC 3261 §18.2.2.
+    /// How a datagram arrived.
+    pub const fn udp(listener: u16, source: SocketAddr) -> Self {
+        Self {
+            listener,
+            source,
+            transport: Transport::Udp,
+            flow: None,
+        }
+    }
+
+    /// Where responses to the request with this topmost Via go: RFC 3581 §4 with rport, else RFC 3261 §18.2.2. Over a
+    /// stream they go back through its connection; should that be gone, through a new one to the port of the sent-by.
     pub fn reply_path(&self, via: &Via<'_>) -> Path {
         let mut destination = self.source;
-        if via.rport == Rport::Absent {
-            destination.set_port(via.port.unwrap_or(5060));
+        if self.transport.is_websocket() {
+            destination = NOWHERE;
+        } else if via.rport == Rport::Absent || self.transport.is_reliable() {
+            destination.set_port(via.port.unwrap_or(self.transport.default_port()));
         }
         Path {
             listener: self.listener,
+            transport: self.transport,
+            flow: self.flow,
             destination,
+            server_name: (self.transport == Transport::Tls).then(|| host_name(&via.host)),
         }
+    }
+
+    /// Whether a response can be sent at all.
+    pub fn is_answerable(&self, reply: &Path) -> bool {
+        self.flow.is_some() || is_usable(&reply.destination)
     }
 
     /// Appends the topmost Via with what the server must add: `received` when the address differs or rport was asked
@@ -70,11 +99,52 @@ impl Arrival {
 pub fn path_by_via(settings: &Settings, via: &Via<'_>, listener: u16) -> Option<Path> {
     let received = via.received.and_then(parse_address);
     let address = received.or_else(|| literal_address(&via.host))?;
+    let transport = Transport::from_token(via.transport)?;
     let port = match via.rport {
         Rport::Value(port) => port,
-        _ => via.port.unwrap_or(5060),
+        _ => via.port.unwrap_or(transport.default_port()),
     };
-    settings.path_to(SocketAddr::new(address, port), listener)
+    settings.path_to(transport, SocketAddr::new(address, port), listener)
+}
+
+/// The path of a response that matches no transaction here: by the flow that our own Via names, else by the next one.
+pub fn path_by_own_via(
+    settings: &Settings,
+    (own, next): (&Via<'_>, &Via<'_>),
+    call_id: &[u8],
+    listener: u16,
+) -> Option<Path> {
+    let Some(flow) = flow_in(settings, own, call_id) else {
+        return path_by_via(settings, next, listener);
+    };
+    Some(Path {
+        listener: flow.listener,
+        transport: flow.transport,
+        flow: Some(flow),
+        destination: NOWHERE,
+        server_name: None,
+    })
+}
+
+fn flow_in(settings: &Settings, own: &Via<'_>, call_id: &[u8]) -> Option<Flow> {
+    let is_flow = |name: &[u8]| name.eq_ignore_ascii_case(FLOW_PARAMETER.as_bytes());
+    let token = parameters(own.parameters)
+        .flatten()
+        .find(|parameter| is_flow(parameter.name))?
+        .value?;
+    Flow::read_token(&settings.secret, call_id, token).filter(|flow| settings.has_listener(flow))
+}
+
+/// The destination of what must go through its connection or not at all.
+pub const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0);
+
+/// A host as a TLS server must prove it: without brackets and the dot of the root (RFC 5922 §7.2).
+pub fn host_name(host: &Host<'_>) -> Arc<str> {
+    match host {
+        Host::V4(address) => address.to_string().into(),
+        Host::V6(address) => address.to_string().into(),
+        Host::Name(name) => String::from_utf8_lossy(name).trim_end_matches('.').into(),
+    }
 }
 
 /// Appends an IP address without brackets.

@@ -1,18 +1,22 @@
 //! One forwarded copy of a request: its next hop (RFC 3261 §16.6 step 7), its transaction, its Timer C (step 11).
 
-use super::request_copy::RequestCopy;
+use super::arrival::{host_name, NOWHERE};
+use super::request_copy::{Outbound, RequestCopy};
 use super::resolver::Lookup;
 use super::response_context::{BranchState, FinalResponse};
 use super::route::Routed;
 use super::settings::literal_address;
 use super::{ClientUse, Proxy};
 use crate::count::Count;
+use crate::flow::Flow;
 use crate::outbox::Path;
 use crate::slots::Handle;
 use crate::timestamp::Timestamp;
 use crate::transaction::timer::Timer;
+use crate::transport::Transport;
 use crate::uri::{Host, Scheme, Uri};
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 /// What is known of the way to a next hop.
 pub(super) enum NextHop {
@@ -37,9 +41,10 @@ impl Proxy {
         let BranchState::Resolving(target) = &branch.state else {
             return;
         };
+        let flow = target.flow.filter(|_| target.routes.is_empty());
         let routes = target.routes.iter().map(|route| &**route).collect();
         let next_hop = Routed::to(&target.uri, routes).next_hop.to_vec();
-        match self.next_hop(now, &next_hop, listener) {
+        match self.next_hop(now, &next_hop, (flow, listener)) {
             NextHop::Resolving => {
                 self.resolving.insert(id.as_u64());
                 self.start_decision_timer(now, id);
@@ -52,17 +57,50 @@ impl Proxy {
         }
     }
 
+    /// The way to a next hop: its connection if it has one, else what its URI says.
+    pub(super) fn next_hop(
+        &mut self,
+        now: Timestamp,
+        next_hop: &[u8],
+        (flow, listener): (Option<Flow>, u16),
+    ) -> NextHop {
+        match flow.filter(|flow| self.settings.has_listener(flow)) {
+            Some(flow) => NextHop::Reachable(self.path_through(flow, next_hop)),
+            None => self.locate(now, next_hop, listener),
+        }
+    }
+
+    /// The path through a connection. When that is gone, and its URI has an address that we can connect to, a new
+    /// connection may replace it.
+    fn path_through(&self, flow: Flow, next_hop: &[u8]) -> Path {
+        let mut path = Path {
+            listener: flow.listener,
+            transport: flow.transport,
+            flow: Some(flow),
+            destination: NOWHERE,
+            server_name: None,
+        };
+        let Ok(uri) = Uri::parse(next_hop) else {
+            return path;
+        };
+        let is_alike = next_transport(&uri) == Some(flow.transport);
+        if let (Some(address), true) = (literal_address(&uri.host), is_alike) {
+            let port = uri.port.unwrap_or(flow.transport.default_port());
+            path.destination = SocketAddr::new(address, port);
+            path.server_name = server_name(flow.transport, &uri);
+        }
+        path
+    }
+
     /// Finds the address of a next hop (RFC 3263 §4, numeric hosts and plain names).
-    pub(super) fn next_hop(&mut self, now: Timestamp, next_hop: &[u8], listener: u16) -> NextHop {
+    fn locate(&mut self, now: Timestamp, next_hop: &[u8], listener: u16) -> NextHop {
         let Ok(uri) = Uri::parse(next_hop) else {
             return NextHop::Unreachable;
         };
-        let is_udp = |transport: &[u8]| transport.eq_ignore_ascii_case(b"udp");
-        // A sips URI must not go over UDP (§26.2.2), and a tel URI leads nowhere by itself.
-        if uri.scheme != Scheme::Sip || !uri.transport().is_none_or(is_udp) {
+        let Some(transport) = next_transport(&uri) else {
             return NextHop::Unreachable;
-        }
-        let port = uri.port.unwrap_or(5060);
+        };
+        let port = uri.port.unwrap_or(transport.default_port());
         let address = match (literal_address(&uri.host), &uri.host) {
             (Some(address), _) => address,
             (None, Host::Name(name)) => match self.resolver.look_up(now, name) {
@@ -74,7 +112,7 @@ impl Proxy {
                         self.settings
                             .listeners
                             .iter()
-                            .any(|own| own.is_v6 == address.is_ipv6())
+                            .any(|own| own.transport == transport && own.is_v6 == address.is_ipv6())
                     };
                     match addresses.iter().find(speaks) {
                         Some(address) => *address,
@@ -84,10 +122,14 @@ impl Proxy {
             },
             _ => return NextHop::Unreachable,
         };
-        let path = self
-            .settings
-            .path_to(SocketAddr::new(address, port), listener);
-        path.map_or(NextHop::Unreachable, NextHop::Reachable)
+        let destination = SocketAddr::new(address, port);
+        let path = self.settings.path_to(transport, destination, listener);
+        path.map_or(NextHop::Unreachable, |path| {
+            NextHop::Reachable(Path {
+                server_name: server_name(transport, &uri),
+                ..path
+            })
+        })
     }
 
     fn send_copy(&mut self, now: Timestamp, id: Handle, index: usize, path: Path) {
@@ -108,6 +150,7 @@ impl Proxy {
         };
         let client_use = ClientUse::Branch { server: id, index };
         let settings = &self.settings;
+        let outbound = Outbound::of(&path);
         let routes = target.routes.iter().map(|route| &**route).collect();
         let write = |handle, out: &mut Vec<u8>| {
             let copy = RequestCopy {
@@ -115,7 +158,7 @@ impl Proxy {
                 arrival,
                 routed: Routed::to(&target.uri, routes),
                 record_route: options.record_route,
-                outbound: path.listener,
+                outbound,
                 handle,
             };
             copy.write(settings, out);
@@ -198,6 +241,25 @@ impl Proxy {
     }
 }
 
+/// The transport to a URI (RFC 3263 §4.1), if we can open it: a sips URI must not leave TLS (§26.2.2), a tel URI leads
+/// nowhere by itself, and a WebSocket cannot be opened to a client.
+fn next_transport(uri: &Uri<'_>) -> Option<Transport> {
+    let named = match uri.transport() {
+        Some(token) => Some(Transport::from_token(token)?),
+        None => None,
+    };
+    let transport = match (uri.scheme, named) {
+        (Scheme::Sips, None | Some(Transport::Tcp | Transport::Tls)) => Transport::Tls,
+        (Scheme::Sip, named) => named.unwrap_or(Transport::Udp),
+        _ => return None,
+    };
+    (!transport.is_websocket()).then_some(transport)
+}
+
+fn server_name(transport: Transport, uri: &Uri<'_>) -> Option<Arc<str>> {
+    transport.is_secure().then(|| host_name(&uri.host))
+}
+
 /// A final response that no branch sent.
 pub(super) fn own_final(status: u16) -> FinalResponse {
     FinalResponse {
@@ -217,6 +279,7 @@ mod tests {
     fn proxy() -> Proxy {
         Proxy::new(Settings {
             listeners: vec![Listener {
+                transport: Transport::Udp,
                 host: b"192.0.2.1".to_vec(),
                 port: 5060,
                 is_v6: false,
@@ -239,8 +302,7 @@ mod tests {
         )
         .unwrap();
         let source = "192.0.2.2:5060".parse().unwrap();
-        let listener = 0;
-        proxy.handle_message(now, Arrival { listener, source }, &request);
+        proxy.handle_message(now, Arrival::udp(0, source), &request);
         let Some(Event::RequestReceived(question)) = proxy.poll_event() else {
             panic!("a question");
         };
@@ -248,6 +310,7 @@ mod tests {
             uri: uri.into(),
             q_milli: 1_000,
             routes: Vec::new(),
+            flow: None,
         };
         let targets = vec![target(b"sip:b@one.example"), target(b"sip:b@two.example")];
         let options = ForwardOptions::default();

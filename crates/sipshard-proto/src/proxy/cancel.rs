@@ -130,7 +130,7 @@ impl Proxy {
         if transaction.cancel.is_some() {
             return;
         }
-        let path = transaction.path;
+        let path = transaction.path.clone();
         let mut bytes = Vec::with_capacity(512);
         if let Ok(invite) = Message::parse(&transaction.stored) {
             let to = invite.value(HeaderName::To).unwrap_or_default();

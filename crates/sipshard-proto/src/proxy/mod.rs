@@ -29,12 +29,12 @@ mod settings;
 mod timeout;
 mod validation;
 
-pub use arrival::Arrival;
+pub use arrival::{Arrival, NOWHERE};
 pub use decision::{DecisionError, Plan};
 pub use event::{Event, Question, SharedRequest};
 pub use own_response::OwnResponse;
 pub use response_context::{ForwardOptions, Target};
-pub use settings::{Listener, Settings};
+pub use settings::{is_usable, Listener, Settings};
 
 use crate::count::Counts;
 use crate::message::Message;

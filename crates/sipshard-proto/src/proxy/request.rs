@@ -11,6 +11,7 @@ use crate::fault::Fault;
 use crate::malformed;
 use crate::message::{split_list, Message};
 use crate::method::Method;
+use crate::outbox::Path;
 use crate::slots::Handle;
 use crate::timestamp::Timestamp;
 use crate::transaction::branch::Branch;
@@ -19,7 +20,6 @@ use crate::transaction::key::TransactionKey;
 use crate::transaction::server::{ServerEvent, ServerState};
 use crate::transaction::timer::Timer;
 use crate::via::Via;
-use std::net::SocketAddr;
 
 impl Proxy {
     /// A datagram that did not parse: a request is answered if its Via allows that, all else is dropped.
@@ -33,11 +33,10 @@ impl Proxy {
         if malformed::refuse(datagram, fault, &mut answer).is_none() {
             return;
         }
-        if let Some(path) = self
-            .settings
-            .path_to(reply_destination(arrival, &answer), arrival.listener)
-        {
-            self.outbox.push(path, |out| out.extend_from_slice(&answer));
+        let path = reply_path_of(arrival, &answer);
+        if arrival.is_answerable(&path) {
+            self.outbox
+                .push(&path, |out| out.extend_from_slice(&answer));
         }
     }
 
@@ -66,12 +65,7 @@ impl Proxy {
         request: &Message<'_>,
     ) {
         self.counts.add(Count::Requests);
-        let reply = arrival.reply_path(&request.via());
-        if self
-            .settings
-            .path_to(reply.destination, reply.listener)
-            .is_none()
-        {
+        if !arrival.is_answerable(&arrival.reply_path(&request.via())) {
             self.counts.add(Count::UnanswerableRequests);
             return;
         }
@@ -164,6 +158,7 @@ impl Proxy {
         let target = Target {
             uri: plan.request_uri(request).into(),
             q_milli: 1_000,
+            flow: plan.flow,
             routes: plan.remaining(request).into_iter().map(Box::from).collect(),
         };
         if request.max_forwards() == Some(0) {
@@ -190,20 +185,24 @@ impl Proxy {
         let path = arrival.reply_path(&request.via());
         let secret = &self.settings.secret;
         self.outbox
-            .push(path, |out| response.write(secret, request, arrival, out));
+            .push(&path, |out| response.write(secret, request, arrival, out));
     }
 }
 
 /// Where the answer to a malformed request goes: by its topmost Via as far as that can be read (§18.2.2), but never to
 /// another address than the source's, so that nobody can aim our answers at a third party.
-fn reply_destination(arrival: Arrival, answer: &[u8]) -> SocketAddr {
+fn reply_path_of(arrival: Arrival, answer: &[u8]) -> Path {
     let line = answer
         .split(|&byte| byte == b'\n')
         .nth(1)
         .unwrap_or_default();
     let value = line.strip_prefix(b"Via: ").unwrap_or_default();
     match split_list(value).next().map(Via::parse) {
-        Some(Ok(via)) => arrival.reply_path(&via).destination,
-        _ => arrival.source,
+        Some(Ok(via)) => arrival.reply_path(&via),
+        _ => Path {
+            transport: arrival.transport,
+            flow: arrival.flow,
+            ..Path::udp(arrival.listener, arrival.source)
+        },
     }
 }

@@ -2,11 +2,14 @@
 
 use super::arrival::Arrival;
 use super::route::Routed;
-use super::settings::{write_decimal, Settings};
+use super::settings::{write_decimal, Settings, Side};
+use crate::flow::{Flow, FLOW_PARAMETER};
 use crate::header::HeaderName;
 use crate::message::Message;
+use crate::outbox::Path;
 use crate::slots::Handle;
 use crate::transaction::branch::Branch;
+use crate::transport::Transport;
 
 /// What the copy differs in.
 pub struct RequestCopy<'a> {
@@ -18,10 +21,32 @@ pub struct RequestCopy<'a> {
     pub routed: Routed<'a>,
     /// Whether we stay on the path of the dialog.
     pub record_route: bool,
-    /// By which listener it leaves.
-    pub outbound: u16,
+    /// How it leaves.
+    pub outbound: Outbound,
     /// The client transaction.
     pub handle: Handle,
+}
+
+/// The way by which a copy leaves, as far as it shows in the copy.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Outbound {
+    /// Our name.
+    pub listener: u16,
+    /// What carries the copy.
+    pub transport: Transport,
+    /// The connection of the peer's that it takes.
+    pub flow: Option<Flow>,
+}
+
+impl Outbound {
+    /// What shows of a path.
+    pub fn of(path: &Path) -> Self {
+        Self {
+            listener: path.listener,
+            transport: path.transport,
+            flow: path.flow,
+        }
+    }
 }
 
 impl RequestCopy<'_> {
@@ -42,27 +67,55 @@ impl RequestCopy<'_> {
     }
 
     fn write_own_via(&self, settings: &Settings, out: &mut Vec<u8>) {
-        out.extend_from_slice(b"Via: SIP/2.0/UDP ");
-        settings.listeners[usize::from(self.outbound)].write_sent_by(out);
+        out.extend_from_slice(b"Via: SIP/2.0/");
+        out.extend_from_slice(self.outbound.transport.token().as_bytes());
+        out.push(b' ');
+        settings.listeners[usize::from(self.outbound.listener)].write_sent_by(out);
         out.extend_from_slice(b";branch=");
         let branch = Branch {
             generation: settings.generation,
             handle: self.handle,
         };
         branch.write(&settings.secret, self.request.call_id(), out);
+        if let Some(flow) = self.arrival.flow {
+            // The response comes back with it: so a successor, too, finds the connection that it must go through.
+            out.push(b';');
+            out.extend_from_slice(FLOW_PARAMETER.as_bytes());
+            out.push(b'=');
+            flow.write_token(&settings.secret, self.request.call_id(), out);
+        }
         out.extend_from_slice(b"\r\n");
     }
 
-    /// One value where both sides use the same listener, else one for each side (RFC 5658 §5).
+    /// One value where both sides look the same, else one for each side (RFC 5658 §5): each side's peer is reached
+    /// through the last value of ours that it leaves behind.
     fn write_record_routes(&self, settings: &Settings, out: &mut Vec<u8>) {
         let call_id = self.request.call_id();
+        let is_sips = self.is_sips();
+        let outbound = Side {
+            listener: self.outbound.listener,
+            transport: self.outbound.transport,
+            flow: self.outbound.flow,
+            is_sips,
+        };
+        let inbound = Side {
+            listener: self.arrival.listener,
+            transport: self.arrival.transport,
+            flow: self.arrival.flow,
+            is_sips,
+        };
         out.extend_from_slice(b"Record-Route: ");
-        settings.write_record_route(self.outbound, call_id, out);
-        if self.outbound != self.arrival.listener {
+        settings.write_record_route(&outbound, call_id, out);
+        if outbound != inbound {
             out.extend_from_slice(b", ");
-            settings.write_record_route(self.arrival.listener, call_id, out);
+            settings.write_record_route(&inbound, call_id, out);
         }
         out.extend_from_slice(b"\r\n");
+    }
+
+    fn is_sips(&self) -> bool {
+        let uri = self.routed.request_uri;
+        uri.len() > 5 && uri[..5].eq_ignore_ascii_case(b"sips:")
     }
 
     fn write_routes(&self, out: &mut Vec<u8>) {

@@ -1,6 +1,6 @@
 //! Response processing (RFC 3261 §16.7).
 
-use super::arrival::path_by_via;
+use super::arrival::path_by_own_via;
 use super::best_response::status_upstream;
 use super::branch::own_final;
 use super::event::{Event, Question};
@@ -284,9 +284,10 @@ impl Proxy {
         let Some(Ok(via)) = next.map(Via::parse) else {
             return;
         };
-        if let Some(path) = path_by_via(&self.settings, &via, listener) {
+        let vias = (&response.via(), &via);
+        if let Some(path) = path_by_own_via(&self.settings, vias, response.call_id(), listener) {
             self.outbox
-                .push(path, |out| write_without_own_via(response, out));
+                .push(&path, |out| write_without_own_via(response, out));
         }
     }
 

@@ -4,6 +4,7 @@ use super::arrival::Arrival;
 use super::best_response::rank;
 use super::event::SharedRequest;
 use super::route::RoutePlan;
+use crate::flow::Flow;
 use crate::header::{HeaderField, HeaderName};
 use crate::message::Message;
 use crate::slots::Handle;
@@ -31,6 +32,8 @@ pub struct Target {
     pub q_milli: u16,
     /// Route set to it, each a name-addr (the Path of RFC 3327 §5.4, or what §16.4 left of the Route).
     pub routes: Vec<Box<[u8]>>,
+    /// The connection by which it is reached; without routes only. The URI counts when that is gone.
+    pub flow: Option<Flow>,
 }
 
 /// How the policy wants a request forwarded.
@@ -225,16 +228,14 @@ mod tests {
             uri: uri.as_bytes().into(),
             q_milli,
             routes: Vec::new(),
+            flow: None,
         }
     }
 
     #[test]
     fn section_16_6_tries_the_highest_q_first_and_equals_together() {
         let source = "127.0.0.1:5060".parse().unwrap();
-        let arrival = Arrival {
-            listener: 0,
-            source,
-        };
+        let arrival = Arrival::udp(0, source);
         let request = Message::parse(
             b"INVITE sip:b SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1;branch=z9hG4bK1\r\nFrom: <sip:a>;tag=1\r\n\
               To: <sip:b>\r\nCall-ID: c\r\nCSeq: 1 INVITE\r\n\r\n",

@@ -1,6 +1,7 @@
 //! Route information preprocessing (RFC 3261 §16.4) and postprocessing (§16.6 steps 6 and 7).
 
 use super::settings::Settings;
+use crate::flow::Flow;
 use crate::header::HeaderName;
 use crate::message::Message;
 use crate::name_addr::NameAddr;
@@ -15,6 +16,8 @@ pub struct RoutePlan {
     pub spent: usize,
     /// A value of ours carried the proof that we wrote it for this call.
     pub is_proven: bool,
+    /// The connection that the last value of ours names, if nobody else stands between it and us.
+    pub flow: Option<Flow>,
 }
 
 impl RoutePlan {
@@ -29,6 +32,7 @@ impl RoutePlan {
             // A strict router put our Record-Route value into the Request-URI (§16.4, first paragraph).
             if settings.is_self(&uri) && settings.is_proven(&uri, request.call_id()) {
                 plan.is_proven = true;
+                plan.flow = settings.flow_of(&uri, request.call_id());
                 plan.restored_uri = values.last().and_then(|last| uri_of(last)).map(Box::from);
             }
         }
@@ -41,7 +45,11 @@ impl RoutePlan {
                 break;
             }
             plan.is_proven |= settings.is_proven(&uri, request.call_id());
+            plan.flow = settings.flow_of(&uri, request.call_id());
             plan.spent += 1;
+        }
+        if plan.spent < last {
+            plan.flow = None;
         }
         plan
     }

@@ -1,10 +1,12 @@
 //! What the proxy core is told at its start: who we are, and how long things may take.
 
+use crate::flow::{Flow, FLOW_PARAMETER};
 use crate::outbox::Path;
 use crate::secret::{Purpose, Secret};
 use crate::transaction::branch::{read_hex, write_hex};
 use crate::transaction::timer::TimerValues;
-use crate::uri::{Host, Uri};
+use crate::transport::Transport;
+use crate::uri::{Host, Scheme, Uri};
 use std::net::SocketAddr;
 
 /// The Record-Route parameter that carries our proof.
@@ -12,6 +14,8 @@ pub const PROOF_PARAMETER: &str = "proof";
 
 /// One address that we serve, as others see it.
 pub struct Listener {
+    /// What it speaks; a stream may turn out to be a WebSocket.
+    pub transport: Transport,
     /// Host part for Via and Record-Route: an IP address (IPv6 in brackets) or a name.
     pub host: Vec<u8>,
     /// Port for Via and Record-Route.
@@ -49,7 +53,11 @@ impl Settings {
     /// Whether a URI's host and port name this server: a listener's address and port, or one of our domains without
     /// a port or with one that we listen on.
     pub fn is_self(&self, uri: &Uri<'_>) -> bool {
-        let port = uri.port.unwrap_or(5060);
+        let default_port = match uri.scheme {
+            Scheme::Sips => Transport::Tls.default_port(),
+            _ => transport_of(uri).map_or(5060, Transport::default_port),
+        };
+        let port = uri.port.unwrap_or(default_port);
         let host = uri.host_raw;
         let listens =
             |listener: &Listener| listener.port == port && listener.host.eq_ignore_ascii_case(host);
@@ -74,36 +82,95 @@ impl Settings {
 
     /// Appends our Record-Route value for a call (§16.6 step 4). The proof makes in-dialog requests recognisable, so
     /// that nobody can use us as a relay by writing our address into a Route.
-    pub fn write_record_route(&self, listener: u16, call_id: &[u8], out: &mut Vec<u8>) {
-        out.extend_from_slice(b"<sip:");
-        self.listeners[usize::from(listener)].write_sent_by(out);
-        out.extend_from_slice(b";lr;");
-        out.extend_from_slice(PROOF_PARAMETER.as_bytes());
-        out.push(b'=');
+    pub fn write_record_route(&self, side: &Side, call_id: &[u8], out: &mut Vec<u8>) {
+        // A sips request must stay on sips all the way (§16.6 step 4, RFC 5630 §3.1.3).
+        out.extend_from_slice(if side.is_sips { b"<sips:" } else { b"<sip:" });
+        self.listeners[usize::from(side.listener)].write_sent_by(out);
+        out.extend_from_slice(b";lr");
+        if side.transport != Transport::Udp && !side.is_sips {
+            out.extend_from_slice(b";transport=");
+            out.extend_from_slice(side.transport.name().as_bytes());
+        }
+        write_parameter(PROOF_PARAMETER, out);
         write_hex(out, self.route_proof(call_id), 16);
+        if let Some(flow) = side.flow {
+            write_parameter(FLOW_PARAMETER, out);
+            flow.write_token(&self.secret, call_id, out);
+        }
         out.push(b'>');
     }
 
-    /// The path to `destination` for what came in through `listener`: the same listener if it speaks that address
-    /// family, else the first that does.
-    pub fn path_to(&self, destination: SocketAddr, listener: u16) -> Option<Path> {
-        let speaks = |index: &usize| self.listeners[*index].is_v6 == destination.is_ipv6();
-        let usable = destination.port() != 0
-            && !destination.ip().is_unspecified()
-            && !is_group(&destination);
+    /// The flow that a Record-Route value of ours names.
+    pub fn flow_of(&self, uri: &Uri<'_>, call_id: &[u8]) -> Option<Flow> {
+        let token = uri.parameter(FLOW_PARAMETER).flatten()?;
+        Flow::read_token(&self.secret, call_id, token)
+    }
+
+    /// Whether a flow's listener is one of ours: bindings outlive a change of the configuration.
+    pub fn has_listener(&self, flow: &Flow) -> bool {
+        usize::from(flow.listener) < self.listeners.len()
+    }
+
+    /// The path to `destination` for what came in through `listener`: the same listener if it speaks that transport and
+    /// address family, else the first that does.
+    pub fn path_to(
+        &self,
+        transport: Transport,
+        destination: SocketAddr,
+        listener: u16,
+    ) -> Option<Path> {
+        if !is_usable(&destination) {
+            return None;
+        }
+        let speaks = |index: &usize| {
+            self.listeners
+                .get(*index)
+                .is_some_and(|own| own.transport == transport && own.is_v6 == destination.is_ipv6())
+        };
         let index = Some(usize::from(listener))
             .filter(speaks)
-            .or_else(|| (0..self.listeners.len()).find(speaks))
-            .filter(|_| usable)?;
+            .or_else(|| (0..self.listeners.len()).find(speaks))?;
         Some(Path {
             listener: index as u16,
+            transport,
+            flow: None,
             destination,
+            server_name: None,
         })
     }
 
     fn route_proof(&self, call_id: &[u8]) -> u64 {
         self.secret.proof(Purpose::RecordRoute, &[call_id])
     }
+}
+
+/// One side of us, as a Record-Route value names it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Side {
+    /// The listener.
+    pub listener: u16,
+    /// What is spoken there.
+    pub transport: Transport,
+    /// The connection by which the peer of this side is reached.
+    pub flow: Option<Flow>,
+    /// The request is for a sips URI.
+    pub is_sips: bool,
+}
+
+/// The transport that a URI asks for, if we know it (§19.1.1).
+pub fn transport_of(uri: &Uri<'_>) -> Option<Transport> {
+    uri.transport().and_then(Transport::from_token)
+}
+
+/// Whether a message may be sent there.
+pub fn is_usable(destination: &SocketAddr) -> bool {
+    destination.port() != 0 && !destination.ip().is_unspecified() && !is_group(destination)
+}
+
+fn write_parameter(name: &str, out: &mut Vec<u8>) {
+    out.push(b';');
+    out.extend_from_slice(name.as_bytes());
+    out.push(b'=');
 }
 
 /// Nothing is ever sent to a broadcast or multicast address: one message must not become many.

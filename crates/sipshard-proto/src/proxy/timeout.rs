@@ -20,6 +20,14 @@ impl Proxy {
         }
     }
 
+    /// The request of a client transaction could not be sent: its connection is gone, or none could be made (§16.9).
+    pub fn handle_unsent(&mut self, now: Timestamp, client: Handle) {
+        if let Some(told) = self.transactions.handle_transport_error(client) {
+            self.counts.add(Count::BranchesUnsent);
+            self.hear_client(now, client, told);
+        }
+    }
+
     fn hear_server(&mut self, now: Timestamp, id: Handle, told: Told) {
         match told {
             Told::Fired(Timer::Trying) => {

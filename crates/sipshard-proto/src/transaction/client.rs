@@ -102,14 +102,14 @@ impl<C> ClientTransaction<C> {
             Action::Tell => return Some(Told::Response),
             Action::TellTimeout => return Some(Told::Timeout),
             Action::TellTransportError => return Some(Told::TransportError),
-            _ => self.clocks.act(action, values, now),
+            _ => self.clocks.act(action, values, self.path.transport, now),
         }
         None
     }
 
     fn send(&self, outbox: &mut Outbox) {
         if !self.stored.is_empty() {
-            outbox.push(self.path, |out| out.extend_from_slice(&self.stored));
+            outbox.push(&self.path, |out| out.extend_from_slice(&self.stored));
         }
     }
 }

@@ -3,6 +3,7 @@
 use super::step::Action;
 use super::timer::{Clock, Timer, TimerValues};
 use crate::timestamp::Timestamp;
+use crate::transport::Transport;
 
 /// What runs for one transaction.
 #[derive(Clone, Copy, Default, Debug)]
@@ -15,9 +16,17 @@ pub struct Clocks {
 }
 
 impl Clocks {
-    /// Starts a timer at its first interval.
-    pub fn start(&mut self, timer: Timer, values: &TimerValues, now: Timestamp) {
-        let interval_ms = values.interval_ms(timer);
+    /// Starts a timer at its first interval, if it runs over that transport at all.
+    pub fn start(
+        &mut self,
+        timer: Timer,
+        values: &TimerValues,
+        transport: Transport,
+        now: Timestamp,
+    ) {
+        let Some(interval_ms) = values.interval_over(transport, timer) else {
+            return;
+        };
         if timer.clock() == Clock::Retransmission {
             self.interval_ms = interval_ms;
         }
@@ -78,9 +87,16 @@ impl Clocks {
     }
 
     /// One action of a step, if it is about timers.
-    pub(super) fn act(&mut self, action: Action, values: &TimerValues, now: Timestamp) {
+    pub(super) fn act(
+        &mut self,
+        action: Action,
+        values: &TimerValues,
+        transport: Transport,
+        now: Timestamp,
+    ) {
         match action {
-            Action::Start(timer) => self.start(timer, values, now),
+            Action::Start(timer) => self.start(timer, values, transport, now),
+            Action::Restart(_) | Action::RestartAtT2(_) if transport.is_reliable() => {}
             Action::Restart(timer) => self.restart(timer, values, now),
             Action::RestartAtT2(timer) => self.restart_at_t2(timer, values, now),
             Action::StopRetransmission => self.stop(Clock::Retransmission),

@@ -155,8 +155,8 @@ impl<S, C> TransactionLayer<S, C> {
             cancel: None,
             user,
         });
-        let sent = outbox.push(path, |out| write(handle, out));
         if let Some(client) = self.clients.at_mut(handle) {
+            let sent = outbox.push_for(handle, &client.path, |out| write(handle, out));
             client.stored = Box::from(sent);
             for &action in actions {
                 client.act(action, &self.values, now, outbox, None);
@@ -224,7 +224,7 @@ impl<S, C> TransactionLayer<S, C> {
         let Some(step) = server.state.step(ServerEvent::Response(status)) else {
             return false;
         };
-        let sent = outbox.push(server.path, write);
+        let sent = outbox.push(&server.path, write);
         let stored = if step.next.has_no_use_for_message() {
             Box::default()
         } else {

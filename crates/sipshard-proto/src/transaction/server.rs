@@ -64,10 +64,10 @@ impl<S> ServerTransaction<S> {
                 // The response is in the outbox already: `respond` wrote it there.
                 Action::Send => self.stored = response.take().unwrap_or_default(),
                 Action::Resend if !self.stored.is_empty() => {
-                    outbox.push(self.path, |out| out.extend_from_slice(&self.stored));
+                    outbox.push(&self.path, |out| out.extend_from_slice(&self.stored));
                 }
                 Action::TellTimeout => told = Some(Told::Timeout),
-                _ => self.clocks.act(action, values, now),
+                _ => self.clocks.act(action, values, self.path.transport, now),
             }
         }
         told

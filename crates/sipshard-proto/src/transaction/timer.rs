@@ -1,5 +1,7 @@
 //! The timers of RFC 3261 (table 4) and RFC 6026, and how long each runs.
 
+use crate::transport::Transport;
+
 /// Every timer that a transaction or its user starts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Timer {
@@ -99,6 +101,16 @@ impl TimerValues {
             Timer::I | Timer::K => self.t4_ms,
             Timer::Trying => 200,
             _ => self.t1_ms * 64,
+        }
+    }
+
+    /// The first interval of a timer over that transport. A stream needs no retransmissions (A, E, G), and has nothing
+    /// to absorb once the other side has answered (D, I, J, K; §17.1.1.2, §17.1.2.2, §17.2.1, §17.2.2).
+    pub const fn interval_over(&self, transport: Transport, timer: Timer) -> Option<u32> {
+        match timer {
+            Timer::A | Timer::E | Timer::G if transport.is_reliable() => None,
+            Timer::D | Timer::I | Timer::J | Timer::K if transport.is_reliable() => Some(0),
+            _ => Some(self.interval_ms(timer)),
         }
     }
 

@@ -6,7 +6,7 @@ use sipshard_proto::proxy::{
     Arrival, Event, ForwardOptions, Listener, OwnResponse, Plan, Proxy, Question, Settings, Target,
 };
 use sipshard_proto::transaction::timer::TimerValues;
-use sipshard_proto::{Count, Handle, HeaderName, Message, Secret, Timestamp};
+use sipshard_proto::{Count, Handle, HeaderName, Message, Secret, Timestamp, Transport};
 use std::net::SocketAddr;
 
 /// The caller.
@@ -41,6 +41,7 @@ const ORIGIN_MS: u64 = 123_456_789;
 /// Three listeners: IPv4, IPv6, IPv4 again.
 pub fn settings() -> Settings {
     let listener = |host: &str, port, is_v6| Listener {
+        transport: Transport::Udp,
         host: host.into(),
         port,
         is_v6,
@@ -65,6 +66,7 @@ pub fn target(uri: &str) -> Target {
         uri: uri.as_bytes().into(),
         q_milli: 1_000,
         routes: Vec::new(),
+        flow: None,
     }
 }
 
@@ -97,7 +99,7 @@ impl Scene {
     /// A datagram comes in.
     pub fn receive_by(&mut self, listener: u16, from: &str, datagram: &[u8]) -> Vec<Sent> {
         let source = from.parse().unwrap();
-        let arrival = Arrival { listener, source };
+        let arrival = Arrival::udp(listener, source);
         match Message::parse(datagram) {
             Ok(message) => self.proxy.handle_message(self.now, arrival, &message),
             Err(fault) => self.proxy.handle_malformed(arrival, datagram, fault),
@@ -122,11 +124,11 @@ impl Scene {
     pub fn take_sent(&mut self) -> Vec<Sent> {
         let at_ms = self.ms();
         let outbox = self.proxy.outbox();
-        let sent = outbox.iter().map(|(path, bytes)| Sent {
+        let sent = outbox.iter().map(|outgoing| Sent {
             at_ms,
-            listener: path.listener,
-            to: path.destination,
-            bytes: bytes.to_vec(),
+            listener: outgoing.path.listener,
+            to: outgoing.path.destination,
+            bytes: outgoing.bytes.to_vec(),
         });
         let sent = sent.collect();
         outbox.clear();

@@ -27,10 +27,7 @@ pub struct Stage {
 }
 
 pub fn path() -> Path {
-    Path {
-        listener: 0,
-        destination: "192.0.2.9:5060".parse().unwrap(),
-    }
+    Path::udp(0, "192.0.2.9:5060".parse().unwrap())
 }
 
 impl Stage {
@@ -102,7 +99,7 @@ impl Stage {
         let sent = self
             .outbox
             .iter()
-            .map(|(_, bytes)| String::from_utf8_lossy(bytes).into_owned())
+            .map(|outgoing| String::from_utf8_lossy(outgoing.bytes).into_owned())
             .collect();
         self.outbox.clear();
         sent
