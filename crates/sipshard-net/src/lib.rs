@@ -11,9 +11,12 @@
 
 mod address;
 pub mod clock;
+pub mod connection;
 pub mod epoll;
 pub mod process;
 pub mod steering;
+pub mod tcp;
+pub mod tls;
 pub mod udp;
 pub mod wake;
 
