@@ -10,10 +10,12 @@ __all__ = [
     "Region",
     "Request",
     "Response",
+    "Tls",
     "Uri",
     "attach_steering",
     "die_with_parent",
     "pin_to_cpu",
+    "raise_descriptor_limit",
     "shard_of",
 ]
 
@@ -133,12 +135,26 @@ class Region:
         self, shard: int
     ) -> dict[
         str, int
-    ]: ...  # pid generation started_unix_ms heartbeat_ms state transactions unfinished rss_bytes uss_bytes cpu_ms descriptors restarts
+    ]: ...  # pid generation started_unix_ms heartbeat_ms state transactions connections unfinished rss_bytes uss_bytes cpu_ms descriptors restarts
     def write_sample(
         self, shard: int, rss_bytes: int, uss_bytes: int, cpu_ms: int, descriptors: int
     ) -> None: ...  # supervisor only
     def clear_work(self, shard: int) -> None: ...  # supervisor only
     def write_restarts(self, shard: int, restarts: int) -> None: ...  # supervisor only
+
+@final
+class Tls:
+    """Certificates and whom to trust, all as PEM, checked when it is made."""
+    def __new__(
+        cls,
+        *,
+        identities: Sequence[tuple[bytes, bytes]],  # certificate chain and key
+        client_ca: bytes | None,
+        client_auth: str,  # "off" "optional" "required"
+        trusted: bytes,
+        verify: bool,
+        min_version: str,  # "1.2" "1.3"
+    ) -> Tls: ...  # ValueError
 
 @final
 class Engine:
@@ -149,12 +165,16 @@ class Engine:
         generation: int,
         region: Region,
         wakeups: Sequence[int],
-        listeners: Sequence[tuple[int, str, str, int]],  # (fd, "udp", advertised host, port)
+        listeners: Sequence[tuple[int, str, str, int]],  # (fd, transport, advertised host, port)
         domains: Sequence[str],
         secret: bytes,
         max_transactions: int,
         timers_ms: tuple[int, int, int, int],  # T1 T2 T4 C
         batch_delay_us: int,
+        # most of a worker, of one address; bytes queued; ms for handshake, message, silence
+        connections: tuple[int, int, int, int, int, int],
+        proxy_protocol: bool,
+        tls: Tls | None,
         standby: bool,
     ) -> Engine: ...
     def run(self, timeout_s: float | None) -> list[tuple[int, int]]:
@@ -183,7 +203,8 @@ class Engine:
     def forward(
         self,
         id: int,
-        targets: Sequence[tuple[str, int, Sequence[str]]],  # (uri, q_milli, route set)
+        # (uri, q_milli, route set, flow)
+        targets: Sequence[tuple[str, int, Sequence[str], str | None]],
         record_route: bool,
         ring_timeout_s: float | None,
         report_failure: bool,
@@ -191,6 +212,7 @@ class Engine:
     def pass_on(self, id: int) -> bool: ...  # after "failure": send the best response upstream
     def count(self, name: str, n: int) -> None: ...
     def stop_accepting(self, retry_after_s: int) -> None: ...  # new work gets 503, the rest goes on
+    def use_certificates(self, tls: Tls) -> None: ...  # for connections that begin from now on
     def drain_to_successor(self) -> None: ...
     def take_over(self) -> None: ...  # standby → serving
     @property
@@ -205,3 +227,4 @@ def attach_steering(
 def shard_of(call_id: bytes, workers: int, secret: bytes) -> int: ...
 def die_with_parent(signal: int) -> None: ...
 def pin_to_cpu(cpu: int) -> None: ...
+def raise_descriptor_limit() -> int: ...  # the new soft limit

@@ -12,8 +12,10 @@ from sipshard._rust import (
     Engine,
     Request,
     Response,
+    Tls,
     Uri,
     attach_steering,
+    raise_descriptor_limit,
     shard_of,
 )
 
@@ -23,7 +25,9 @@ __all__ = [
     "Engine",
     "Request",
     "Response",
+    "Tls",
     "Uri",
     "attach_steering",
+    "raise_descriptor_limit",
     "shard_of",
 ]

@@ -39,6 +39,7 @@ class FakeBinding(NamedTuple):
     uri: str
     q_milli: int = 1000
     path: tuple[str, ...] = ()
+    flow: str | None = None
 
 
 class FakeLocation:

@@ -27,7 +27,7 @@ from sipshard.supervisor.events import (
 from sipshard.supervisor.recycle import Recycler
 from sipshard.supervisor.shutdown import Shutdown
 from sipshard.supervisor.watchdog import Pages, Verdict, Watchdog
-from sipshard.workers.base import CHECK_READERS
+from sipshard.workers.base import CHECK_READERS, READ_CERTIFICATES
 
 # A policy may import half of the Python package index, but not for longer than this.
 BOOT_TIMEOUT_S = 30.0
@@ -112,8 +112,11 @@ class Arbiter:
 
     def _hear_signal(self, number: int) -> None:
         name = signal.Signals(number).name
-        if number not in _STOP_SIGNALS:
-            logger.warning("%s has no effect: reloading is not in this version", name)
+        if number == signal.SIGHUP:
+            logger.info("%s: reading the certificates again; nothing else is reloaded", name)
+            self._tell_workers(READ_CERTIFICATES)
+        elif number not in _STOP_SIGNALS:
+            logger.warning("%s has no effect", name)
         elif self._shutdown is None:
             logger.info("%s: stopping", name)
             self._stop(ExitCode.STOPPED)
@@ -163,6 +166,11 @@ class Arbiter:
         for child in self._children():
             if child.role.kind == "janitor":
                 self._processes.command(child.pid, CHECK_READERS)
+
+    def _tell_workers(self, command: str) -> None:
+        for child in self._children():
+            if child.role.has_shard:
+                self._processes.command(child.pid, command)
 
     # The verbs.
 

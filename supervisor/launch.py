@@ -14,8 +14,9 @@ from pathlib import Path
 from sipshard import log
 from sipshard.config import Configuration
 from sipshard.errors import BootError
+from sipshard.log import logger
 from sipshard.shm import Region, create_region
-from sipshard.sip import attach_steering
+from sipshard.sip import attach_steering, raise_descriptor_limit
 from sipshard.supervisor.arbiter import Arbiter, Surroundings
 from sipshard.supervisor.child import Role
 from sipshard.supervisor.forking import ForkedProcesses
@@ -76,6 +77,7 @@ def run(configuration: Configuration) -> int:
     """
     log.configure(configuration.log.level, configuration.log.format)
     log.name_process("supervisor")
+    _raise_descriptor_limit()
     with _estate(configuration) as estate:
         processes = ForkedProcesses(CHILD_TYPES, estate.bequeath)
         processes.catch_signals()
@@ -94,6 +96,14 @@ def run(configuration: Configuration) -> int:
             return Arbiter(_roles(configuration), configuration, surroundings).run()
         finally:
             processes.close()
+
+
+def _raise_descriptor_limit() -> None:
+    """Every connection needs a descriptor, and 1024 are usual; children inherit the limit."""
+    try:
+        raise_descriptor_limit()
+    except OSError as error:
+        logger.warning("the limit of open files stays as it is: %s", error)
 
 
 def _roles(configuration: Configuration) -> list[Role]:

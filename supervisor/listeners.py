@@ -25,6 +25,9 @@ from sipshard.workers.base import InheritedListener
 RECEIVE_BUFFER_BYTES = 4 * 1024 * 1024
 _MUCH_TOO_SMALL_BYTES = 1024 * 1024
 
+# Connections that wait while a worker is respawned; the kernel cuts it to net.core.somaxconn.
+ACCEPT_BACKLOG = 4096
+
 # Linux, socket(7): as SO_RCVBUF, but beyond net.core.rmem_max; needs CAP_NET_ADMIN.
 _SO_RCVBUFFORCE = 33
 
@@ -51,7 +54,8 @@ def open_listener(
             stack.enter_context(address_lock(address, locks))
         sockets = tuple(stack.enter_context(_bound(address)) for _ in range(workers))
         host, port = advertised or (address.host, address.port)
-        _report_small_buffer(address, sockets[0])
+        if not address.is_stream:
+            _report_small_buffer(address, sockets[0])
         yield InheritedListener(address.transport, address.host, address.port, host, port, sockets)
 
 
@@ -70,8 +74,11 @@ def _bound(address: ListenAddress) -> socket.socket:
     endpoint = _socket(address)
     try:
         endpoint.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        _enlarge_buffer(endpoint)
+        if not address.is_stream:
+            _enlarge_buffer(endpoint)
         _bind(endpoint, address)
+        if address.is_stream:
+            endpoint.listen(ACCEPT_BACKLOG)
         endpoint.setblocking(False)
     except BaseException:
         endpoint.close()
@@ -82,11 +89,16 @@ def _bound(address: ListenAddress) -> socket.socket:
 def _socket(address: ListenAddress) -> socket.socket:
     family = socket.AF_INET6 if address.is_ipv6 else socket.AF_INET
     try:
-        endpoint = socket.socket(family, socket.SOCK_DGRAM)
+        kind = socket.SOCK_STREAM if address.is_stream else socket.SOCK_DGRAM
+        endpoint = socket.socket(family, kind)
     except OSError as error:
         raise BootError(f"{address}: {os.strerror(error.errno or 0)}") from None
     if address.is_ipv6:
         endpoint.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    if address.is_stream:
+        # Connections of a server that has just ended linger in the kernel (TIME_WAIT) and would
+        # hold the address; a living listener is refused all the same.
+        endpoint.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     return endpoint
 
 

@@ -45,7 +45,9 @@ def address_lock(address: ListenAddress, directory: Path) -> Iterator[None]:
     Raises AddressInUseError when another process does, BootError when there can be no lock.
     """
     family = "6" if address.is_ipv6 else "4"
-    port_file = directory / f"sipshard-{address.transport}{family}-{address.port}.lock"
+    # All streams share the ports of TCP.
+    protocol = "tcp" if address.is_stream else "udp"
+    port_file = directory / f"sipshard-{protocol}{family}-{address.port}.lock"
     host = address.host.replace(":", "_")
     address_file = port_file.with_name(f"{port_file.stem}-{host}.lock")
     port_mode = fcntl.LOCK_EX if address.is_wildcard else fcntl.LOCK_SH

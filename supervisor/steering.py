@@ -17,6 +17,9 @@ def steer(listeners: Sequence[InheritedListener], secret: bytes, attach: Attach)
     it gets one line in the log. Returns whether the kernel steers.
     """
     for listener in listeners:
+        if listener.transport != "udp":
+            # A connection stays with the worker that accepts it; the kernel spreads them.
+            continue
         try:
             # The program belongs to the group, so any socket of the group will do.
             attach(listener.sockets[0].fileno(), len(listener.sockets), secret)

@@ -17,7 +17,8 @@ Inside ``serve`` a child obeys:
 SIGTERM   stop in order: no new work, finish what is open within a bound, return
 SIGUSR1   drain to the successor (signalling only): finish own transactions, return
 commands  from ``pipe``: :data:`TAKE_OVER` makes a standby child the serving one;
-          :data:`CHECK_READERS` tells the janitor that a process has died
+          :data:`CHECK_READERS` tells the janitor that a process has died;
+          :data:`READ_CERTIFICATES` tells a worker that their files have changed
 ========  =============================================================================
 """
 
@@ -45,6 +46,7 @@ FAILED = "failed"
 HEARTBEAT = "heartbeat"
 TAKE_OVER = "take_over"
 CHECK_READERS = "check_readers"
+READ_CERTIFICATES = "read_certificates"
 
 # A report is a few words; an error message longer than this helps nobody.
 REPORT_BYTES = 8192

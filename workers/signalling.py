@@ -6,6 +6,7 @@ told        does
 SIGTERM     new work gets 503, what is unfinished may finish for ``server.stop_timeout_s``, ends
 SIGUSR1     passes new work to the successor, finishes its own transactions, ends
 TAKE_OVER   begins to read the sockets (a successor that was started in standby)
+READ_CERT…  uses the certificates as they are now in their files
 ==========  ======================================================================================
 """
 
@@ -19,7 +20,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import final
 
-from sipshard.config import Configuration
+from sipshard.config import Configuration, Connections
+from sipshard.errors import BootError
 from sipshard.log import logger
 from sipshard.policy import builtin, loader
 from sipshard.policy.served import ServedDomains
@@ -28,7 +30,8 @@ from sipshard.registrar.location import LocationService
 from sipshard.registrar.registrar import Registrar
 from sipshard.registrar.rules import Limits
 from sipshard.sip import Engine
-from sipshard.workers.base import TAKE_OVER, ChildProcess
+from sipshard.workers import certificates
+from sipshard.workers.base import READ_CERTIFICATES, TAKE_OVER, ChildProcess
 from sipshard.workers.loop import EngineLoop, EngineSelector
 from sipshard.workers.resolver import MAX_CONCURRENT, Resolver
 
@@ -121,6 +124,9 @@ class SignallingWorker(ChildProcess):
             max_transactions=configuration.limits.max_transactions,
             timers_ms=(timers.t1_ms, timers.t2_ms, timers.t4_ms, int(ring_s * 1000)),
             batch_delay_us=configuration.server.batch_delay_us,
+            connections=_bounds(configuration.connections),
+            proxy_protocol=configuration.connections.proxy_protocol,
+            tls=certificates.read(configuration),
             standby=inheritance.standby,
         )
 
@@ -139,8 +145,21 @@ class SignallingWorker(ChildProcess):
         for command in self.inheritance.pipe.commands():
             if command == TAKE_OVER:
                 self._engine.take_over()
+            elif command == READ_CERTIFICATES:
+                self._read_certificates()
             else:
                 logger.warning("unknown command %r from the supervisor", command)
+
+    def _read_certificates(self) -> None:
+        """What cannot be used is not: the server goes on with what it has, and says so."""
+        try:
+            tls = certificates.read(self.inheritance.configuration)
+        except BootError as error:
+            logger.error("the certificates stay as they are: %s", error)
+            return
+        if tls is not None:
+            self._engine.use_certificates(tls)
+            logger.info("uses the certificates as they are now in their files")
 
     def _ignore_signals(self) -> None:
         """A signal that comes again while the loop closes would find its descriptors gone."""
@@ -214,6 +233,18 @@ class _Ending:
 
     is_finished: Callable[[], bool]
     deadline: float
+
+
+def _bounds(connections: Connections) -> tuple[int, int, int, int, int, int]:
+    """As the engine takes them."""
+    return (
+        connections.max,
+        connections.max_per_source,
+        connections.queue_kb * 1024,
+        int(connections.handshake_timeout_s * 1000),
+        int(connections.message_timeout_s * 1000),
+        int(connections.idle_timeout_s * 1000),
+    )
 
 
 def _quieten_collector() -> None:

@@ -11,10 +11,11 @@ from sipshard.config import Configuration
 from sipshard.errors import ExitCode
 
 _DESCRIPTION = """\
-Reads the configuration and imports the policy as the server would, without
-opening a socket. Prints everything that is wrong, with file, line and remedy.
+Reads the configuration and the certificates and imports the policy as the
+server would, without opening a socket. Prints everything that is wrong, with
+file, line and remedy.
 
-Exits with 2 for the configuration, 4 for the policy."""
+Exits with 2 for the configuration, 3 for a certificate, 4 for the policy."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,6 +31,7 @@ def execute(arguments: argparse.Namespace) -> int:
         from sipshard.policy import loader
 
         loader.load(configuration.server.policy)
+    _check_certificates(configuration)
     if arguments.json:
         output.print_json({"file": str(path), "problems": [], **_summary(configuration)})
         return ExitCode.STOPPED
@@ -38,6 +40,12 @@ def execute(arguments: argparse.Namespace) -> int:
         output.print_fact(name, shown or "none")
     print(f"{path}: ok")
     return ExitCode.STOPPED
+
+
+def _check_certificates(configuration: Configuration) -> None:
+    from sipshard.workers import certificates
+
+    certificates.read(configuration)
 
 
 def _summary(configuration: Configuration) -> dict[str, object]:

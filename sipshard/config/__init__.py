@@ -10,6 +10,7 @@ from sipshard.config.loader import SEARCH_PATH, load, locate
 from sipshard.config.model import (
     Auth,
     Configuration,
+    Connections,
     Limits,
     Location,
     Log,
@@ -22,6 +23,7 @@ __all__ = [
     "SEARCH_PATH",
     "Auth",
     "Configuration",
+    "Connections",
     "Limits",
     "ListenAddress",
     "Location",

@@ -8,8 +8,10 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from sipshard.config.problem import problem
 
-TRANSPORTS = ("udp",)
-TRANSPORTS_TO_COME = ("tcp", "tls", "ws", "wss")
+TRANSPORTS = ("udp", "tcp", "tls", "ws", "wss")
+"""What we listen for; all but the first are streams over TCP."""
+
+SECURE_TRANSPORTS = ("tls", "wss")
 
 _SHAPE = (
     'write transport:address:port, for example "udp:192.0.2.1:5060" or "udp:[2001:db8::1]:5060"'
@@ -35,6 +37,16 @@ class ListenAddress:
         return ip_address(self.host).is_unspecified
 
     @property
+    def is_stream(self) -> bool:
+        """Whether it takes connections, not datagrams."""
+        return self.transport != "udp"
+
+    @property
+    def is_secure(self) -> bool:
+        """Whether it needs a certificate."""
+        return self.transport in SECURE_TRANSPORTS
+
+    @property
     def is_ipv6(self) -> bool:
         """Whether ``host`` is an IPv6 literal."""
         return ":" in self.host
@@ -50,8 +62,6 @@ def parse_listen_address(text: object) -> ListenAddress:
     if not isinstance(text, str):
         raise problem(f"{text!r} is no listen address", _SHAPE)
     transport, separator, rest = text.partition(":")
-    if transport in TRANSPORTS_TO_COME:
-        raise problem(f'"{text}": {transport} is not in this version', "listen on udp: only")
     if not separator or transport not in TRANSPORTS:
         raise problem(f'"{text}" names no transport', _SHAPE)
     host, port = _split(text, rest, _SHAPE)

@@ -87,8 +87,9 @@ class Server(Table):
 
     listen: Annotated[tuple[Address, ...], AfterValidator(_somewhere)] = Field(
         default=(ListenAddress("udp", "127.0.0.1", 5060),),
-        description="Addresses to listen on, as `transport:address:port`; IPv6 in brackets. This "
-        "version knows `udp`. Port 0 takes any free port.",
+        description="Addresses to listen on, as `transport:address:port`; IPv6 in brackets. "
+        "Transports are `udp`, `tcp`, `tls`, `ws` and `wss`; a `tcp` or `tls` port also serves "
+        "WebSocket clients. Port 0 takes any free port.",
     )
     advertise: Mapping[StrictStr, HostPort] = Field(
         default={},
@@ -142,6 +143,7 @@ class Server(Table):
     @model_validator(mode="after")
     def _addresses_fit(self) -> Self:
         written = [str(address) for address in self.listen]
+        _share_no_port(self.listen)
         for address in self.listen:
             if written.count(str(address)) > 1 and address.port != 0:
                 raise problem(f'listen names "{address}" twice', "keep one of them", "listen")
@@ -160,6 +162,21 @@ class Server(Table):
                     "advertise",
                 )
         return self
+
+
+def _share_no_port(addresses: tuple[ListenAddress, ...]) -> None:
+    """All transports but UDP need a TCP port of their own."""
+    taken: dict[tuple[str, int], ListenAddress] = {}
+    for address in addresses:
+        if not address.is_stream or address.port == 0:
+            continue
+        other = taken.setdefault((address.host, address.port), address)
+        if other is not address and other.transport != address.transport:
+            raise problem(
+                f'"{other}" and "{address}" are the same TCP port',
+                "keep one: a tcp port serves ws clients, too, and a tls port wss clients",
+                "listen",
+            )
 
 
 class Location(Table):
@@ -289,6 +306,103 @@ class Transaction(Table):
         return self
 
 
+class Connections(Table):
+    """What connections may do: those of TCP, TLS and WebSocket clients, and those that we open."""
+
+    max: StrictInt = Field(
+        default=100_000,
+        ge=1,
+        description="Connections of one worker; further ones are closed at once. The process's "
+        "limit of open files is raised as far as the system allows, and bounds them as well.",
+    )
+    max_per_source: StrictInt = Field(
+        default=10_000,
+        ge=1,
+        description="Connections of one worker from one address. Whole offices share one behind "
+        "NAT.",
+    )
+    queue_kb: StrictInt = Field(
+        default=256,
+        ge=64,
+        le=65536,
+        description="What may wait for a peer that does not read, in KiB; beyond it the connection "
+        "is closed.",
+    )
+    handshake_timeout_s: Number = Field(
+        default=10.0,
+        gt=0,
+        description="How long connecting and the handshakes of TLS and WebSocket may take.",
+    )
+    message_timeout_s: Number = Field(
+        default=10.0,
+        gt=0,
+        description="How long a message may take from its first byte to its last.",
+    )
+    idle_timeout_s: Number = Field(
+        default=3600.0,
+        gt=0,
+        description="How long a connection may be silent. Phones keep theirs alive by line ends "
+        "(RFC 5626 §4.4.1) or by registering again.",
+    )
+    proxy_protocol: StrictBool = Field(
+        default=False,
+        description="Whether every accepted connection begins with a PROXY protocol v2 header, as "
+        "load balancers send it. Turn it on only if nobody else can connect.",
+    )
+
+
+class Certificate(Table):
+    """A certificate chain and its key, as PEM files."""
+
+    certificate: RelativePath = Field(description="The certificate, then those that signed it.")
+    key: RelativePath = Field(description="Its private key, readable for the server's user only.")
+
+
+class Tls(Table):
+    """Certificates of the `tls` and `wss` listeners, and whom to trust.
+
+    SIGHUP to the supervisor reads the files again; connections that are there keep what they have.
+    """
+
+    certificates: tuple[Certificate, ...] = Field(
+        default=(),
+        description="What clients are shown, a list of `{ certificate = FILE, key = FILE }`: the "
+        "first that is valid for the name they ask for (SNI), else the first. The first one is "
+        "also what servers are shown that ask for one.",
+    )
+    client_auth: Literal["off", "optional", "required"] = Field(
+        default="off",
+        description="Whether clients are asked for a certificate (mutual TLS): `optional` lets in "
+        "those without one, `required` does not. A bad one is always refused.",
+    )
+    client_ca: RelativePath | None = Field(
+        default=None, description="PEM file with the authorities that sign clients' certificates."
+    )
+    trusted: RelativePath = Field(
+        default=Path("/etc/ssl/certs/ca-certificates.crt"),
+        description="PEM file with the authorities that sign the certificates of servers that we "
+        "connect to.",
+    )
+    verify: StrictBool = Field(
+        default=True,
+        description="Whether those servers must have a valid certificate for the name in the URI "
+        "(RFC 5922). Without it nobody knows whom he talks to.",
+    )
+    min_version: Literal["1.2", "1.3"] = Field(
+        default="1.2", description="The oldest version of TLS that is spoken."
+    )
+
+    @model_validator(mode="after")
+    def _clients_can_be_checked(self) -> Self:
+        if self.client_auth != "off" and self.client_ca is None:
+            raise problem(
+                f'client_auth = "{self.client_auth}" needs somebody to trust',
+                "add client_ca = FILE",
+                "client_auth",
+            )
+        return self
+
+
 class Watchdog(Table):
     """When a worker is replaced.
 
@@ -355,8 +469,21 @@ class Configuration(Table):
     auth: Auth = Field(default_factory=Auth)
     limits: Limits = Field(default_factory=Limits)
     transaction: Transaction = Field(default_factory=Transaction)
+    connections: Connections = Field(default_factory=Connections)
+    tls: Tls = Field(default_factory=Tls)
     watchdog: Watchdog = Field(default_factory=Watchdog)
     log: Log = Field(default_factory=Log)
+
+    @model_validator(mode="after")
+    def _secure_listeners_have_a_certificate(self) -> Self:
+        for address in self.server.listen:
+            if address.is_secure and not self.tls.certificates:
+                raise problem(
+                    f'listen names "{address}", and there is no certificate',
+                    "add [tls] certificates = [{ certificate = FILE, key = FILE }]",
+                    "server",
+                )
+        return self
 
     @classmethod
     def of(cls, tables: Mapping[str, Any], directory: Path) -> Self:

@@ -41,6 +41,10 @@ class Registered(Protocol):
     def path(self) -> Sequence[str]:
         """The route set towards it, nearest proxy first."""
 
+    @property
+    def flow(self) -> str | None:
+        """The connection by which it is reached, if it was registered through one."""
+
 
 Target: TypeAlias = str | Uri | Registered
 

@@ -29,8 +29,8 @@ Event: TypeAlias = tuple[str, int, Request | None, Response | None]
 """(kind, transaction, request, best response); kind is "request", "failure", "cancelled" or,
 without a request, "settled": there will be no failure to decide about."""
 
-RouteTarget: TypeAlias = tuple[str, int, Sequence[str]]
-"""(uri, q in thousandths, route set), as the engine takes it."""
+RouteTarget: TypeAlias = tuple[str, int, Sequence[str], str | None]
+"""(uri, q in thousandths, route set, flow), as the engine takes it."""
 
 MAX_FAILURE_HANDLERS = 200_000
 """Forwarded requests whose on_failure is remembered; the oldest gives way to a newer one."""
@@ -242,11 +242,11 @@ def _route_targets(targets: Target | Sequence[Target]) -> list[RouteTarget]:
 
 def _route_target(target: Target) -> RouteTarget:
     if isinstance(target, str):
-        return (target, 1000, ())
+        return (target, 1000, (), None)
     if isinstance(target, Uri):
-        return (str(target), 1000, ())
+        return (str(target), 1000, (), None)
     try:
-        return (target.uri, target.q_milli, target.path)
+        return (target.uri, target.q_milli, target.path, target.flow)
     except AttributeError:
         raise TypeError(f"{target!r} is no target: a URI or a binding is") from None
 

@@ -17,6 +17,8 @@ class Binding(NamedTuple):
     ``path``          route set towards the contact, nearest proxy first (RFC 3327)
     ``instance``, ``reg_id``  RFC 5626, the URN without brackets; kept for the response only
     ``parameters``    other Contact parameters as written
+    ``flow``          the connection that it was registered through, by which alone a phone behind a
+                      NAT or a WebSocket client is reached (RFC 5626 §5.3); None for UDP
     """
 
     uri: str
@@ -28,3 +30,4 @@ class Binding(NamedTuple):
     instance: str | None = None
     reg_id: int | None = None
     parameters: str = ""
+    flow: str | None = None

@@ -10,13 +10,15 @@ newer one.
 
 from __future__ import annotations
 
+from itertools import starmap
 from typing import NamedTuple
 
 import msgpack
 
 from sipshard.registrar.binding import Binding
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""Version 1 knew no flows: its rows are shorter, and a binding's last fields have defaults."""
 
 
 class RecordError(Exception):
@@ -49,10 +51,10 @@ def decode(data: bytes) -> Record:
     """The record in ``data``. Raises :class:`RecordError`."""
     try:
         stored = msgpack.unpackb(data, use_list=False, unicode_errors="surrogateescape")
-        if stored[0] != SCHEMA_VERSION:
+        if stored[0] not in (1, SCHEMA_VERSION):
             raise RecordError(f"schema {stored[0]}, this program reads {SCHEMA_VERSION}")
         _, indexed_at_s, rows = stored
-        return Record(indexed_at_s, tuple(map(Binding._make, rows)))
+        return Record(indexed_at_s, tuple(starmap(Binding, rows)))
     except RecordError:
         raise
     except (ValueError, TypeError, LookupError, msgpack.UnpackException) as error:

@@ -130,7 +130,7 @@ class Registrar:
 
 def contact_value(binding: Binding, now_s: int) -> str:
     """One Contact of the 200 to a REGISTER, with its remaining seconds."""
-    uri, q_milli, expires_at_s, _, _, _, instance, reg_id, parameters = binding
+    uri, q_milli, expires_at_s, _, _, _, instance, reg_id, parameters, _ = binding
     value = f"<{uri}>;expires={max(0, expires_at_s - now_s)}"
     if q_milli != 1000:
         value = f"{value};q={q_milli / 1000:.3g}"

@@ -97,6 +97,8 @@ def prepare(request: Request, limits: Limits, now_s: int) -> Update | Refusal:
         return Update(call_id, cseq, ())
     header_expires_s = request.expires_s
     path = tuple(request.path)
+    # Behind another proxy the connection is that proxy's, and its Path leads to the phone.
+    flow = None if path else request.flow
     wanted = []
     for contact in contacts:
         expires_s = contact.expires_s
@@ -115,6 +117,7 @@ def prepare(request: Request, limits: Limits, now_s: int) -> Update | Refusal:
                 contact.instance,
                 contact.reg_id,
                 _other_parameters(contact.parameters),
+                flow,
             )
         )
     if len(wanted) > 1:

@@ -1,14 +1,15 @@
 //! What is done with a datagram: whose is it, and what does the proxy make of it.
 
+use crate::connections::Connections;
 use crate::mode::Mode;
-use crate::parcel;
+use crate::parcel::{self, Head, Parcel, Sender};
 use crate::post::Post;
 use crate::shard::CallIdHash;
 use crate::EngineSettings;
+use sipshard_proto::outbox::Path;
 use sipshard_proto::proxy::{Arrival, Proxy};
-use sipshard_proto::{Count, Message, Timestamp};
+use sipshard_proto::{Count, Handle, Message, Timestamp};
 use sipshard_shm::Consumer;
-use std::net::SocketAddr;
 
 /// So many parcels are taken from one mailbox before the sockets get their turn; the eventfd is signalled again for the
 /// rest.
@@ -19,6 +20,7 @@ pub struct Core {
     proxy: Proxy,
     hash: CallIdHash,
     shard: u16,
+    generation: u16,
     mode: Mode,
     post: Post,
     /// One for each sender; our own shard's is what a predecessor passes on.
@@ -45,6 +47,7 @@ impl Core {
             hash: CallIdHash::of(&proxy.secret),
             proxy: Proxy::new(proxy),
             shard,
+            generation: settings.generation as u16,
             mode,
         }
     }
@@ -85,42 +88,82 @@ impl Core {
         }
     }
 
-    /// A datagram from one of our sockets.
-    pub fn handle_datagram(
-        &mut self,
-        now: Timestamp,
-        listener: u16,
-        source: SocketAddr,
-        datagram: &[u8],
-    ) {
-        let arrival = Arrival::udp(listener, source);
-        let Some(message) = self.parse(arrival, datagram) else {
+    /// Counts one.
+    pub fn count(&mut self, count: Count) {
+        self.proxy.counts().add(count);
+    }
+
+    /// How this worker names one of its own transactions to the others.
+    pub fn sender(&self, client: Option<Handle>) -> Sender {
+        Sender {
+            worker: self.shard,
+            generation: self.generation,
+            client,
+        }
+    }
+
+    /// A message from one of our sockets or connections.
+    pub fn handle_message(&mut self, now: Timestamp, arrival: Arrival, bytes: &[u8]) {
+        let Some(message) = self.parse(arrival, bytes) else {
             return;
         };
         let owner = self.hash.shard(message.call_id(), self.post.workers());
         if owner == self.shard {
-            return self.handle_own(now, arrival, &message, datagram);
+            return self.handle_own(now, arrival, &message, bytes);
         }
-        let count = match self.post.send(owner, arrival, datagram) {
+        let is_sent = self.post.send(owner, &Head::arrived(arrival), bytes);
+        self.count_mail(is_sent);
+    }
+
+    /// Gives a message to the worker that owns the connection of its path. False when its mailbox is full.
+    pub fn post_leaving(
+        &mut self,
+        owner: u16,
+        (path, sender): (&Path, Sender),
+        message: &[u8],
+    ) -> bool {
+        let is_known = owner < self.post.workers();
+        let is_sent = is_known && self.post.send(owner, &Head::leaving(path, sender), message);
+        self.count_mail(is_sent);
+        is_sent
+    }
+
+    /// Tells whoever sent a message that it could not be sent: us or another worker.
+    pub fn report_unsent(&mut self, now: Timestamp, sender: Sender) {
+        let Some(client) = sender.client else {
+            return;
+        };
+        if sender.worker != self.shard {
+            let is_sent = sender.worker < self.post.workers()
+                && self.post.send(sender.worker, &Head::unsent(sender), &[]);
+            return self.count_mail(is_sent);
+        }
+        // A predecessor's transaction is not ours, even if the handle fits one.
+        if sender.generation == self.generation {
+            self.proxy.handle_unsent(now, client);
+        }
+    }
+
+    fn count_mail(&mut self, is_sent: bool) {
+        self.count(match is_sent {
             true => Count::MailboxSent,
             false => Count::MailboxFull,
-        };
-        self.proxy.counts().add(count);
+        });
     }
 
     /// Takes what other workers have put into our mailboxes; in standby, what the predecessor has passed on.
-    pub fn collect_mail(&mut self, now: Timestamp) {
+    pub fn collect_mail(&mut self, now: Timestamp, connections: &mut Connections) {
         let is_standby = self.mode == Mode::Standby;
         for sender in 0..self.post.workers() {
             if (sender == self.shard) == is_standby {
-                self.collect_from(now, sender, PARCELS_PER_TURN);
+                self.collect_from((now, sender), PARCELS_PER_TURN, connections);
             }
         }
     }
 
     /// Takes everything that the predecessor, which has gone, has passed on.
-    pub fn collect_hand_over(&mut self, now: Timestamp) {
-        self.collect_from(now, self.shard, usize::MAX);
+    pub fn collect_hand_over(&mut self, now: Timestamp, connections: &mut Connections) {
+        self.collect_from((now, self.shard), usize::MAX, connections);
     }
 
     /// Wakes all other workers, whether they got mail or not.
@@ -136,11 +179,16 @@ impl Core {
     }
 
     /// A parcel leaves its mailbox only when it was dealt with: if this worker dies over it, its successor gets it.
-    fn collect_from(&mut self, now: Timestamp, sender: u16, limit: usize) {
+    fn collect_from(
+        &mut self,
+        (now, sender): (Timestamp, u16),
+        limit: usize,
+        connections: &mut Connections,
+    ) {
         let mailboxes = std::mem::take(&mut self.mailboxes);
         let mailbox = &mailboxes[usize::from(sender)];
         let mut count = 0;
-        while count < limit && mailbox.pop(|record| self.unpack(now, record)) {
+        while count < limit && mailbox.pop(|record| self.unpack(now, record, connections)) {
             count += 1;
         }
         if !mailbox.is_empty() {
@@ -149,13 +197,21 @@ impl Core {
         self.mailboxes = mailboxes;
     }
 
-    fn unpack(&mut self, now: Timestamp, record: &[u8]) {
-        self.proxy.counts().add(Count::MailboxReceived);
-        let Some((arrival, datagram)) = parcel::open(record) else {
-            return;
-        };
-        if let Some(message) = self.parse(arrival, datagram) {
-            self.handle_own(now, arrival, &message, datagram);
+    fn unpack(&mut self, now: Timestamp, record: &[u8], connections: &mut Connections) {
+        self.count(Count::MailboxReceived);
+        match parcel::open(record) {
+            Some(Parcel::Arrived(arrival, bytes)) => {
+                if let Some(message) = self.parse(arrival, bytes) {
+                    self.handle_own(now, arrival, &message, bytes);
+                }
+            }
+            Some(Parcel::Leaving(path, sender, bytes)) => {
+                if connections.send(now, (&path, sender), bytes, self).is_err() {
+                    self.report_unsent(now, sender);
+                }
+            }
+            Some(Parcel::Unsent(sender)) => self.report_unsent(now, sender),
+            None => {}
         }
     }
 
@@ -168,7 +224,10 @@ impl Core {
         datagram: &[u8],
     ) {
         if self.mode == Mode::Draining && !self.proxy.knows(message) {
-            let count = match self.post.send(self.shard, arrival, datagram) {
+            let count = match self
+                .post
+                .send(self.shard, &Head::arrived(arrival), datagram)
+            {
                 true => Count::HandedOver,
                 false => Count::MailboxFull,
             };

@@ -1,18 +1,22 @@
 //! The worker's loop.
 
 use crate::batching::Batching;
+use crate::connections::{Connections, TlsSettings};
 use crate::core::Core;
 use crate::mode::Mode;
 use crate::ports::Ports;
 use crate::publish::Publisher;
 use crate::{EngineSettings, StartError};
 use sipshard_net::clock;
-use sipshard_net::epoll::{self, Events, Poller};
+use sipshard_net::epoll::{self, Event, Events, Poller};
+use sipshard_net::tls::TlsError;
 use sipshard_net::wake;
-use sipshard_proto::proxy::Proxy;
+use sipshard_proto::outbox::{Outbox, Outgoing};
+use sipshard_proto::proxy::{Arrival, Proxy};
 use sipshard_proto::{Count, Timestamp};
 use std::io;
 use std::os::fd::RawFd;
+use std::sync::Arc;
 
 /// The loop turns at least so often, for the heartbeat.
 const LONGEST_SLEEP_MS: u64 = 1_000;
@@ -42,10 +46,11 @@ pub type Ready = (RawFd, u32);
 /// [`Proxy::forward`], [`Proxy::respond`] or [`Proxy::pass_on`] (then or later), and calls `run` again, which first sends
 /// what has come of that. `now` for these calls is [`Engine::now`].
 pub struct Engine {
-    poller: Poller,
+    poller: Arc<Poller>,
     events: Events,
     ports: Ports,
     core: Core,
+    connections: Connections,
     publisher: Publisher,
     batching: Batching,
     ready: Vec<Ready>,
@@ -60,13 +65,14 @@ impl Engine {
     /// [`StartError`] when a descriptor is not what it should be.
     pub fn new(settings: EngineSettings) -> Result<Self, StartError> {
         settings.check()?;
-        let poller = Poller::new()?;
-        let descriptors: Vec<RawFd> = settings
-            .listeners
-            .iter()
-            .map(|listener| listener.fd)
-            .collect();
-        let ports = Ports::new(&descriptors)?;
+        let poller = Arc::new(Poller::new()?);
+        let ports = Ports::new(&settings.listeners)?;
+        let connections = Connections::new(
+            Arc::clone(&poller),
+            (settings.shard, settings.generation),
+            &settings.listeners,
+            settings.streams(),
+        )?;
         let publisher = Publisher::new(&settings);
         let batching = Batching::new(settings.batch_delay);
         let core = Core::new(settings);
@@ -76,6 +82,7 @@ impl Engine {
             events: Events::with_capacity(64),
             ports,
             core,
+            connections,
             publisher,
             batching,
             ready: Vec::new(),
@@ -85,7 +92,7 @@ impl Engine {
         if engine.core.mode() == Mode::Serving {
             engine.start_serving()?;
         }
-        engine.publisher.publish(&mut engine.core, engine.now);
+        engine.publisher.publish(&mut engine.core, 0, engine.now);
         Ok(engine)
     }
 
@@ -147,6 +154,19 @@ impl Engine {
         self.poller.remove(fd)
     }
 
+    /// Uses other certificates for connections that begin from now on.
+    ///
+    /// # Errors
+    /// [`TlsError`]; everything stays as it was.
+    pub fn use_certificates(&mut self, tls: TlsSettings) -> Result<(), TlsError> {
+        let ticket_secret = self.core.proxy().ticket_secret();
+        let tls = TlsSettings {
+            ticket_secret,
+            ..tls
+        };
+        self.connections.use_certificates(Some(tls))
+    }
+
     /// Hands all that is not ours to the successor from now on.
     pub fn drain_to_successor(&mut self) {
         self.core.set_mode(Mode::Draining);
@@ -167,11 +187,9 @@ impl Engine {
     /// Serves nobody any more; the descriptors stay open, they are the supervisor's.
     pub fn close(&mut self) {
         self.flush();
-        for fd in self
-            .ports
-            .descriptors()
-            .chain([self.core.post().own_wakeup()])
-        {
+        self.connections.close(self.now, &mut self.core);
+        let sockets = self.ports.descriptors().map(|(_, fd)| fd);
+        for fd in sockets.chain([self.core.post().own_wakeup()]) {
             // Not watched while in standby; either way it is not afterwards.
             let _ = self.poller.remove(fd);
         }
@@ -182,8 +200,8 @@ impl Engine {
     fn start_serving(&mut self) -> io::Result<()> {
         self.poller
             .add(self.core.post().own_wakeup(), MAIL, epoll::READABLE)?;
-        self.core.collect_hand_over(self.now);
-        self.core.collect_mail(self.now);
+        self.core.collect_hand_over(self.now, &mut self.connections);
+        self.core.collect_mail(self.now, &mut self.connections);
         self.core.wake_everybody();
         self.open_sockets()
     }
@@ -193,10 +211,10 @@ impl Engine {
     }
 
     fn open_sockets(&mut self) -> io::Result<()> {
-        for (listener, fd) in self.ports.descriptors().enumerate() {
-            self.poller.add(fd, listener as u64, epoll::READABLE)?;
+        for (listener, fd) in self.ports.descriptors() {
+            self.poller.add(fd, u64::from(listener), epoll::READABLE)?;
         }
-        Ok(())
+        self.connections.start_accepting()
     }
 
     fn sleep_ms(&self, limit: Option<Timestamp>) -> u64 {
@@ -220,20 +238,13 @@ impl Engine {
         }
         self.poller.wait(&mut self.events, sleep_ms as i32)?;
         self.now = present();
+        let events = std::mem::take(&mut self.events);
         let mut is_mail_waiting = false;
-        for event in self.events.iter() {
-            match event.token {
-                MAIL => is_mail_waiting = true,
-                token if token >= FOREIGN => {
-                    self.ready.push(((token - FOREIGN) as RawFd, event.mask))
-                }
-                listener => {
-                    let count =
-                        receive(&mut self.ports, &mut self.core, self.now, listener as usize)?;
-                    self.batching.note(self.now, count);
-                }
-            }
+        for event in events.iter() {
+            is_mail_waiting |= event.token == MAIL;
+            self.serve(event)?;
         }
+        self.events = events;
         if is_mail_waiting {
             // Drained before the mailboxes are read: mail that comes in between wakes us once more.
             wake::drain(self.core.post().own_wakeup())?;
@@ -241,25 +252,85 @@ impl Engine {
         let is_look_due = self.now.ms_since(self.looked_for_mail_at) >= MAIL_LOOK_MS;
         if is_mail_waiting || is_look_due || self.is_standby() {
             self.looked_for_mail_at = self.now;
-            self.core.collect_mail(self.now);
+            self.core.collect_mail(self.now, &mut self.connections);
         }
+        self.connections.sweep(self.now, &mut self.core);
         self.core.handle_timeout(self.now);
         Ok(())
     }
 
+    fn serve(&mut self, event: Event) -> io::Result<()> {
+        let now = self.now;
+        match event.token {
+            MAIL => {}
+            token if Connections::is_connection(token) => {
+                self.connections
+                    .handle_ready(now, token, event.mask, &mut self.core);
+            }
+            token if token >= FOREIGN => self.ready.push(((token - FOREIGN) as RawFd, event.mask)),
+            listener if self.connections.is_stream(listener as u16) => {
+                self.connections
+                    .accept(now, listener as u16, &mut self.core);
+            }
+            listener => {
+                let count = receive(&mut self.ports, &mut self.core, now, listener as u16)?;
+                self.batching.note(now, count);
+            }
+        }
+        Ok(())
+    }
+
     fn flush(&mut self) {
-        self.ports.flush(self.core.proxy());
+        while !self.core.proxy().outbox().is_empty() {
+            let mut outbox = std::mem::take(self.core.proxy().outbox());
+            self.ports.send(&outbox, self.core.proxy());
+            self.send_streams(&outbox);
+            outbox.clear();
+            // What failed may have led to other messages; what is left gives its memory back.
+            if self.core.proxy().outbox().is_empty() {
+                *self.core.proxy().outbox() = outbox;
+            }
+        }
         self.core.wake_receivers();
-        self.publisher.publish(&mut self.core, self.now);
+        let connections = self.connections.len();
+        self.publisher
+            .publish(&mut self.core, connections, self.now);
     }
 }
 
-fn receive(
-    ports: &mut Ports,
-    core: &mut Core,
-    now: Timestamp,
-    listener: usize,
-) -> io::Result<usize> {
+impl Engine {
+    /// Sends what goes through connections: ours, or by mailbox those of others.
+    fn send_streams(&mut self, outbox: &Outbox) {
+        if !outbox.has_streams() {
+            return;
+        }
+        for outgoing in outbox
+            .iter()
+            .filter(|outgoing| outgoing.path.transport.is_reliable())
+        {
+            if !self.send_stream(outgoing) {
+                let sender = self.core.sender(outgoing.client);
+                self.core.report_unsent(self.now, sender);
+            }
+        }
+    }
+
+    fn send_stream(&mut self, outgoing: Outgoing<'_>) -> bool {
+        let sender = self.core.sender(outgoing.client);
+        let letter = (outgoing.path, sender);
+        match outgoing.path.flow {
+            Some(flow) if flow.worker != sender.worker => {
+                self.core.post_leaving(flow.worker, letter, outgoing.bytes)
+            }
+            _ => self
+                .connections
+                .send(self.now, letter, outgoing.bytes, &mut self.core)
+                .is_ok(),
+        }
+    }
+}
+
+fn receive(ports: &mut Ports, core: &mut Core, now: Timestamp, listener: u16) -> io::Result<usize> {
     let mut total = 0;
     for _ in 0..BATCHES_PER_TURN {
         let (count, is_full) = ports.receive(listener, |source, datagram, is_truncated| {
@@ -267,7 +338,7 @@ fn receive(
                 core.proxy().counts().add(Count::Oversized);
                 return;
             }
-            core.handle_datagram(now, listener as u16, source, datagram);
+            core.handle_message(now, Arrival::udp(listener, source), datagram);
         })?;
         total += count;
         if !is_full {

@@ -3,6 +3,7 @@
 //! Start with [`Engine`]: its doc comment is the driving contract.
 
 mod batching;
+mod connections;
 mod core;
 mod engine;
 mod mode;
@@ -12,13 +13,17 @@ mod post;
 mod publish;
 pub mod shard;
 
+pub use connections::{StreamSettings, TlsSettings};
 pub use engine::{Engine, Ready};
 pub use mode::Mode;
 
 pub use sipshard_net::epoll::{READABLE, WRITABLE};
 pub use sipshard_net::process;
+pub use sipshard_net::tcp::raise_descriptor_limit;
+pub use sipshard_net::tls::{ClientAuth, MinVersion, PemIdentity, TlsError, Verify};
 pub use sipshard_shm as shm;
 
+use connections::ConnectionsError;
 use sipshard_net::steering::Steering;
 use sipshard_proto::proxy::{self, Listener};
 use sipshard_proto::transaction::timer::TimerValues;
@@ -68,6 +73,8 @@ pub struct EngineSettings {
     pub timers: TimerValues,
     /// How long a busy worker lets datagrams gather before it takes them together; zero: not at all.
     pub batch_delay: Duration,
+    /// What connections may do.
+    pub streams: StreamSettings,
     /// Start as the successor of a worker that still runs.
     pub is_standby: bool,
 }
@@ -79,6 +86,15 @@ impl EngineSettings {
             return Ok(());
         }
         Err(StartError::WorkersDiffer { region, wakeups })
+    }
+
+    /// What connections may do, with the key for session tickets that all workers derive alike.
+    fn streams(&self) -> StreamSettings {
+        let mut streams = self.streams.clone();
+        if let Some(tls) = &mut streams.tls {
+            tls.ticket_secret = Secret::new(self.secret).ticket_secret();
+        }
+        streams
     }
 
     fn proxy(&self) -> proxy::Settings {
@@ -125,11 +141,22 @@ pub enum StartError {
     },
     /// The kernel refused something.
     System(io::Error),
+    /// A certificate or key cannot be used.
+    Tls(TlsError),
 }
 
 impl From<io::Error> for StartError {
     fn from(error: io::Error) -> Self {
         Self::System(error)
+    }
+}
+
+impl From<ConnectionsError> for StartError {
+    fn from(error: ConnectionsError) -> Self {
+        match error {
+            ConnectionsError::Listener(error) => Self::System(error),
+            ConnectionsError::Tls(error) => Self::Tls(error),
+        }
     }
 }
 
@@ -140,6 +167,7 @@ impl fmt::Display for StartError {
                 write!(formatter, "the shared memory is for {region} workers, but there are {wakeups} wake-up descriptors")
             }
             Self::System(error) => write!(formatter, "{error}"),
+            Self::Tls(error) => write!(formatter, "{error}"),
         }
     }
 }

@@ -1,8 +1,7 @@
 //! The outgoing mail of one worker: the mailboxes of the others, and whom it has to wake.
 
-use crate::parcel;
+use crate::parcel::Head;
 use sipshard_net::wake;
-use sipshard_proto::proxy::Arrival;
 use sipshard_shm::{Producer, Region};
 use std::os::fd::RawFd;
 
@@ -31,11 +30,11 @@ impl Post {
         self.wakeups[usize::from(self.shard)]
     }
 
-    /// Puts a datagram into the mailbox of `receiver`; of its own shard: into the hand-over ring for the successor, who
+    /// Puts a message into the mailbox of `receiver`; of its own shard: into the hand-over ring for the successor, who
     /// looks there by itself and needs no waking. False when that is full.
-    pub fn send(&mut self, receiver: u16, arrival: Arrival, datagram: &[u8]) -> bool {
+    pub fn send(&mut self, receiver: u16, head: &Head, message: &[u8]) -> bool {
         let mailbox = &self.mailboxes[usize::from(receiver)];
-        if mailbox.push(&parcel::head(arrival), datagram).is_err() {
+        if mailbox.push(head.bytes(), message).is_err() {
             return false;
         }
         if receiver != self.shard {

@@ -30,7 +30,7 @@ impl Publisher {
     }
 
     /// Shows what has changed since the last call.
-    pub fn publish(&mut self, core: &mut Core, now: Timestamp) {
+    pub fn publish(&mut self, core: &mut Core, connections: usize, now: Timestamp) {
         let page = self.region.page(self.shard);
         let counts = core.proxy().counts().all();
         for (index, (count, published)) in counts.iter().zip(&mut self.published).enumerate() {
@@ -49,6 +49,7 @@ impl Publisher {
         }
         page.state.write(state_of(core) as u64);
         page.heartbeat_ms.write(now.as_millis());
+        page.connections.write(connections as u64);
         page.transactions
             .write(core.proxy().transaction_count() as u64);
         page.unfinished

@@ -150,7 +150,7 @@ impl Connection {
         is_readable: bool,
         is_writable: bool,
         scratch: &mut [u8],
-        received: &mut dyn FnMut(Received<'_>),
+        received: &mut dyn FnMut(SocketAddr, Received<'_>),
     ) -> Result<(), Closed> {
         let _ = (is_readable, is_writable, scratch, received);
         Err(Closed::ByUs)

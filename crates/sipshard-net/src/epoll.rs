@@ -23,7 +23,9 @@ pub struct Event {
     pub mask: u32,
 }
 
-/// Room for what one [`Poller::wait`] reports; kept by the caller so that nothing is allocated.
+/// Room for what one [`Poller::wait`] reports; kept by the caller so that nothing is allocated. The
+/// default has none.
+#[derive(Default)]
 pub struct Events {
     slots: Box<[libc::epoll_event]>,
     count: usize,

@@ -25,6 +25,34 @@ counts! {
     Oversized = "oversized",
     /// CRLF keepalives and other bytes that are no SIP.
     Keepalives = "keepalives",
+    /// Messages given to connections.
+    StreamMessagesSent = "stream_messages_sent",
+    /// Connections that listeners took in.
+    ConnectionsAccepted = "connections_accepted",
+    /// Connections that we opened.
+    ConnectionsOpened = "connections_opened",
+    /// Connections closed at once because the worker, or their address, has as many as it may.
+    ConnectionsRefused = "connections_refused",
+    /// Times that no connection could be accepted for want of descriptors or memory.
+    AcceptFailures = "accept_failures",
+    /// Connections that could not even be begun.
+    ConnectFailures = "connect_failures",
+    /// Connections that their peers closed in order.
+    ConnectionsClosedByPeer = "connections_closed_by_peer",
+    /// Connections that we closed in order.
+    ConnectionsClosedByUs = "connections_closed_by_us",
+    /// Connections that were reset, refused or lost.
+    ConnectionsBroken = "connections_broken",
+    /// Connections that took too long for a handshake or a message, or were silent.
+    ConnectionsTimedOut = "connections_timed_out",
+    /// Connections closed because TLS could not be agreed on.
+    TlsFailures = "tls_failures",
+    /// Connections closed because what they sent could not be cut into messages.
+    FramingErrors = "framing_errors",
+    /// Connections closed because their peers did not read what was sent to them.
+    SlowPeers = "slow_peers",
+    /// Messages whose connection was gone, with no way to open another.
+    FlowsLost = "flows_lost",
     /// Messages that were handed to the worker of their Call-ID.
     MailboxSent = "mailbox_sent",
     /// Messages that another worker handed over.

@@ -59,6 +59,7 @@ pub struct Outgoing<'a> {
 pub struct Outbox {
     bytes: Vec<u8>,
     ranges: Vec<Range>,
+    has_streams: bool,
 }
 
 impl Outbox {
@@ -83,6 +84,7 @@ impl Outbox {
         client: Option<Handle>,
         write: impl FnOnce(&mut Vec<u8>),
     ) -> &[u8] {
+        self.has_streams |= path.transport.is_reliable();
         let start = self.bytes.len();
         write(&mut self.bytes);
         let end = self.bytes.len();
@@ -104,6 +106,11 @@ impl Outbox {
         })
     }
 
+    /// Whether any of them goes through a connection.
+    pub fn has_streams(&self) -> bool {
+        self.has_streams
+    }
+
     /// How many messages wait.
     pub fn len(&self) -> usize {
         self.ranges.len()
@@ -118,5 +125,6 @@ impl Outbox {
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.ranges.clear();
+        self.has_streams = false;
     }
 }

@@ -28,6 +28,8 @@ pub enum Purpose {
     StatelessBranch = 6,
     /// The token of a flow.
     Flow = 7,
+    /// The key of TLS session tickets.
+    Tickets = 8,
 }
 
 impl Secret {
@@ -39,6 +41,11 @@ impl Secret {
     /// The bits from which the sharding rule takes its own secrets.
     pub fn steering_seed(&self) -> u64 {
         self.proof(Purpose::Steering, &[])
+    }
+
+    /// The key that all workers seal TLS session tickets with.
+    pub fn ticket_secret(&self) -> [u8; 16] {
+        self.key(Purpose::Tickets, &[]).to_be_bytes()
     }
 
     /// A 64-bit keyed hash of the parts, with their borders.

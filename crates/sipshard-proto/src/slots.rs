@@ -91,6 +91,17 @@ impl<T> Slots<T> {
         Some(tenant)
     }
 
+    /// All tenants, in no order that means anything.
+    pub fn iter(&self) -> impl Iterator<Item = (Handle, &T)> {
+        self.slots.iter().enumerate().filter_map(|(slot, place)| {
+            let handle = Handle {
+                slot: slot as u32,
+                serial: place.serial,
+            };
+            place.tenant.as_ref().map(|tenant| (handle, tenant))
+        })
+    }
+
     /// How many tenants there are.
     pub fn len(&self) -> usize {
         self.slots.len() - self.free.len()

@@ -3,15 +3,16 @@
 use crate::message::{Request, Response};
 use crate::region::Region;
 use crate::text::bytes;
+use crate::tls::Tls;
 use pyo3::exceptions::{PyKeyError, PyOSError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyString;
-use sipshard_engine::{self as engine, EngineSettings, ListenerSettings};
+use sipshard_engine::{self as engine, EngineSettings, ListenerSettings, StreamSettings};
 use sipshard_proto::proxy::{
     DecisionError, Event, ForwardOptions, OwnResponse, Plan, Question, Target,
 };
 use sipshard_proto::transaction::timer::TimerValues;
-use sipshard_proto::{Handle, Transport};
+use sipshard_proto::{Flow, Handle, Transport};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -21,7 +22,15 @@ const EVENT_WRITE: u32 = 2;
 
 type Asked = (&'static str, u64, Option<Request>, Option<Response>);
 type PyListener = (i32, String, String, u16);
-type PyTarget<'py> = (Bound<'py, PyString>, u16, Vec<Bound<'py, PyString>>);
+/// Most connections, and from one address; bytes queued; milliseconds for handshake, message, silence.
+type PyConnections = (usize, u32, usize, u64, u64, u64);
+/// URI, q in thousandths, route set, and the connection by which it is reached.
+type PyTarget<'py> = (
+    Bound<'py, PyString>,
+    u16,
+    Vec<Bound<'py, PyString>>,
+    Option<String>,
+);
 type PyHeader<'py> = (Bound<'py, PyString>, Bound<'py, PyString>);
 
 /// One worker's engine. It belongs to the thread of the worker's loop, and says so when another touches it.
@@ -33,7 +42,7 @@ pub struct Engine {
 #[pymethods]
 impl Engine {
     #[new]
-    #[pyo3(signature = (*, shard, generation, region, wakeups, listeners, domains, secret, max_transactions, timers_ms, batch_delay_us, standby))]
+    #[pyo3(signature = (*, shard, generation, region, wakeups, listeners, domains, secret, max_transactions, timers_ms, batch_delay_us, connections, proxy_protocol, tls, standby))]
     // Keyword-only: every argument names itself where the engine is made, once per worker.
     #[allow(clippy::too_many_arguments)]
     fn new(
@@ -47,6 +56,9 @@ impl Engine {
         max_transactions: usize,
         timers_ms: (u32, u32, u32, u32),
         batch_delay_us: u64,
+        connections: PyConnections,
+        proxy_protocol: bool,
+        tls: Option<&Tls>,
         standby: bool,
     ) -> PyResult<Self> {
         let (t1_ms, t2_ms, t4_ms, c_ms) = timers_ms;
@@ -69,6 +81,7 @@ impl Engine {
                 c_ms,
             },
             batch_delay: Duration::from_micros(batch_delay_us),
+            streams: streams(connections, proxy_protocol, tls),
             is_standby: standby,
         };
         let engine =
@@ -199,6 +212,13 @@ impl Engine {
         self.engine.proxy().stop_accepting(retry_after_s);
     }
 
+    fn use_certificates(&mut self, tls: &Tls) -> PyResult<()> {
+        let refused = |error| PyValueError::new_err(format!("{error}"));
+        self.engine
+            .use_certificates(tls.settings().clone())
+            .map_err(refused)
+    }
+
     fn drain_to_successor(&mut self) {
         self.engine.drain_to_successor();
     }
@@ -237,7 +257,31 @@ fn listener((fd, transport, host, port): PyListener) -> PyResult<ListenerSetting
     })
 }
 
-fn target((uri, q_milli, routes): &PyTarget<'_>) -> PyResult<Target> {
+fn streams(
+    (
+        max_connections,
+        max_per_source,
+        max_queued_bytes,
+        handshake_timeout_ms,
+        message_timeout_ms,
+        idle_timeout_ms,
+    ): PyConnections,
+    proxy_protocol: bool,
+    tls: Option<&Tls>,
+) -> StreamSettings {
+    StreamSettings {
+        max_connections,
+        max_per_source,
+        max_queued_bytes,
+        handshake_timeout_ms,
+        message_timeout_ms,
+        idle_timeout_ms,
+        proxy_protocol,
+        tls: tls.map(|tls| tls.settings().clone()),
+    }
+}
+
+fn target((uri, q_milli, routes, flow): &PyTarget<'_>) -> PyResult<Target> {
     let routes: PyResult<Vec<Box<[u8]>>> = routes
         .iter()
         .map(|route| Ok(bytes(route)?.into()))
@@ -246,7 +290,9 @@ fn target((uri, q_milli, routes): &PyTarget<'_>) -> PyResult<Target> {
         uri: bytes(uri)?.into(),
         q_milli: *q_milli,
         routes: routes?,
-        flow: None,
+        flow: flow
+            .as_ref()
+            .and_then(|name| Flow::read_name(name.as_bytes())),
     })
 }
 

@@ -5,6 +5,7 @@ mod engine;
 mod message;
 mod region;
 mod text;
+mod tls;
 mod uri;
 
 use pyo3::prelude::*;
@@ -23,6 +24,8 @@ mod _rust {
     use message::{Request, Response};
     #[pymodule_export]
     use region::Region;
+    #[pymodule_export]
+    use tls::Tls;
     #[pymodule_export]
     use uri::Uri;
 
@@ -47,6 +50,11 @@ mod _rust {
     #[pyfunction]
     fn die_with_parent(signal: i32) -> PyResult<()> {
         Ok(server::process::die_with_parent(signal)?)
+    }
+
+    #[pyfunction]
+    fn raise_descriptor_limit() -> PyResult<u64> {
+        Ok(server::raise_descriptor_limit()?)
     }
 
     #[pyfunction]

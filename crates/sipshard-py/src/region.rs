@@ -86,6 +86,7 @@ impl Region {
             ("heartbeat_ms", &page.heartbeat_ms),
             ("state", &page.state),
             ("transactions", &page.transactions),
+            ("connections", &page.connections),
             ("unfinished", &page.unfinished),
             ("rss_bytes", &page.rss_bytes),
             ("uss_bytes", &page.uss_bytes),
@@ -120,6 +121,7 @@ impl Region {
         let page = self.region.page(shard);
         page.transactions.write(0);
         page.unfinished.write(0);
+        page.connections.write(0);
         Ok(())
     }
 

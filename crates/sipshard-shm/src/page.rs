@@ -85,7 +85,8 @@ pub struct PageFields {
     pub transactions: Field,
     /// Writer: the worker. Transactions whose outcome somebody still waits for. As above.
     pub unfinished: Field,
-    worker_reserve: Field,
+    /// Writer: the worker; when it is dead the supervisor, which writes 0. Connections that are open.
+    pub connections: Field,
     /// Writer: the supervisor, once per sample, as the four after it. Resident memory. The
     /// supervisor does not die alone: its children end with it.
     pub rss_bytes: Field,

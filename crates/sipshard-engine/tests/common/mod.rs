@@ -6,7 +6,9 @@
 use rustix::event::{eventfd, EventfdFlags};
 use rustix::fs::{memfd_create, MemfdFlags};
 use sipshard_engine::shm::{Layout, Region};
-use sipshard_engine::{shard_of, Engine, EngineSettings, ListenerSettings, COUNTER_NAMES};
+use sipshard_engine::{
+    shard_of, Engine, EngineSettings, ListenerSettings, StreamSettings, COUNTER_NAMES,
+};
 use sipshard_proto::proxy::{Event, OwnResponse};
 use sipshard_proto::transaction::timer::TimerValues;
 use sipshard_proto::Handle;
@@ -70,6 +72,7 @@ impl Estate {
             max_transactions: 1_000,
             timers: TimerValues::default(),
             batch_delay: Duration::ZERO,
+            streams: StreamSettings::default(),
             is_standby: generation > 1,
         })
         .unwrap()

@@ -152,6 +152,11 @@ impl Proxy {
         self.admission != Admission::Open
     }
 
+    /// The key that all workers seal TLS session tickets with.
+    pub fn ticket_secret(&self) -> [u8; 16] {
+        self.settings.secret.ticket_secret()
+    }
+
     /// Names that the driver is to resolve.
     pub fn take_questions(&mut self) -> Vec<String> {
         self.resolver.take_questions()

@@ -1,0 +1,287 @@
+//! One connection that the worker holds, and what is known of its peer.
+
+use super::stream_listener::StreamListener;
+use crate::core::Core;
+use crate::parcel::Sender;
+use sipshard_net::connection::{Closed, Connection, Received, SendError};
+use sipshard_net::epoll;
+use sipshard_proto::outbox::Path;
+use sipshard_proto::proxy::Arrival;
+use sipshard_proto::{Count, Flow, Frame, Framer, Handle, Timestamp, Transport};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+/// So many senders are told when a connection fails; those beyond have their timers.
+const MAX_UNSENT: usize = 64;
+
+/// Under which a connection is found by those who want to reach its peer. The local listener counts, too, because it is
+/// what the peer knows us by; so does the name that it has proven.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Peer {
+    transport: Transport,
+    address: SocketAddr,
+    listener: u16,
+    server_name: Option<Arc<str>>,
+}
+
+impl Peer {
+    /// The peer that a path leads to.
+    pub fn of(path: &Path) -> Self {
+        Self {
+            transport: path.transport,
+            address: path.destination,
+            listener: path.listener,
+            server_name: path.server_name.clone(),
+        }
+    }
+}
+
+/// A connection, and what the worker keeps beside it.
+pub struct Held {
+    pub connection: Connection,
+    pub peer: Option<Peer>,
+    /// The address under which it was counted when it was accepted.
+    pub counted_source: Option<IpAddr>,
+    /// Whose messages may still be in it.
+    pub unsent: Vec<Sender>,
+    pub watched_mask: u32,
+    framer: Framer,
+    listener: u16,
+    transport: Transport,
+    opened_at: Timestamp,
+    active_at: Timestamp,
+    /// Since when a message is incomplete.
+    incomplete_since: Option<Timestamp>,
+}
+
+/// Who owns a connection: shard and generation, and its place there.
+type Name = ((u16, u16), Handle);
+
+impl Held {
+    /// One that a listener accepted. Over TCP its peer may also be reached at the address that it came from; whoever
+    /// speaks TLS must have proven a name for that, which clients rarely do (RFC 5923 §4).
+    pub fn accepted(
+        now: Timestamp,
+        connection: Connection,
+        listener: &StreamListener,
+        source: IpAddr,
+    ) -> Self {
+        let peer = (listener.transport == Transport::Tcp).then(|| Peer {
+            transport: Transport::Tcp,
+            address: connection.peer(),
+            listener: listener.index,
+            server_name: None,
+        });
+        let mut held = Self::new(now, connection, (listener.index, listener.transport));
+        held.peer = peer;
+        held.counted_source = Some(source);
+        held
+    }
+
+    /// One that was opened for `path`.
+    pub fn opened(now: Timestamp, connection: Connection, path: &Path) -> Self {
+        let mut held = Self::new(now, connection, (path.listener, path.transport));
+        held.peer = Some(Peer::of(path));
+        held
+    }
+
+    fn new(
+        now: Timestamp,
+        connection: Connection,
+        (listener, transport): (u16, Transport),
+    ) -> Self {
+        let mut held = Self {
+            connection,
+            peer: None,
+            counted_source: None,
+            unsent: Vec::new(),
+            watched_mask: 0,
+            framer: Framer::default(),
+            listener,
+            transport,
+            opened_at: now,
+            active_at: now,
+            incomplete_since: None,
+        };
+        held.watched_mask = held.wanted_mask();
+        held
+    }
+
+    /// What the poller is to report.
+    pub fn wanted_mask(&self) -> u32 {
+        if self.connection.wants_write() {
+            epoll::READABLE | epoll::WRITABLE
+        } else {
+            epoll::READABLE
+        }
+    }
+
+    /// Sends a message, and remembers who did for as long as it may be lost.
+    ///
+    /// # Errors
+    /// [`SendError`]: the connection is to be ended.
+    pub fn send(
+        &mut self,
+        now: Timestamp,
+        sender: Sender,
+        message: &[u8],
+    ) -> Result<(), SendError> {
+        self.connection.send(message)?;
+        self.active_at = now;
+        let may_be_lost = self.connection.has_queued() || !self.connection.is_established();
+        if may_be_lost && sender.client.is_some() && self.unsent.len() < MAX_UNSENT {
+            self.unsent.push(sender);
+        }
+        Ok(())
+    }
+
+    /// Goes on with handshakes, sends what is queued, reads, and gives whole messages to `core`.
+    ///
+    /// # Errors
+    /// Why it has ended.
+    pub fn handle_ready(
+        &mut self,
+        (now, mask): (Timestamp, u32),
+        name: Name,
+        scratch: &mut [u8],
+        core: &mut Core,
+    ) -> Result<(), Closed> {
+        let failed = mask & (epoll::ERROR | epoll::HANG_UP) != 0;
+        let is_readable = failed || mask & epoll::READABLE != 0;
+        let is_writable = failed || mask & epoll::WRITABLE != 0;
+        let mut reading = Reading {
+            arrival: self.arrival(name),
+            framer: &mut self.framer,
+            now,
+            core,
+            pings: 0,
+            messages: 0,
+            is_broken: false,
+        };
+        let outcome = self.connection.handle_ready(
+            is_readable,
+            is_writable,
+            scratch,
+            &mut |peer, received| reading.take(peer, received),
+        );
+        let (pings, messages, is_broken) = (reading.pings, reading.messages, reading.is_broken);
+        outcome?;
+        if is_readable {
+            self.active_at = now;
+        }
+        self.note_incomplete(now, messages);
+        if !self.connection.has_queued() && self.connection.is_established() {
+            self.unsent.clear();
+        }
+        if is_broken {
+            core.count(Count::FramingErrors);
+            return Err(Closed::ByUs);
+        }
+        self.pong(pings)
+    }
+
+    /// What is incomplete now began just now if something was completed meanwhile.
+    fn note_incomplete(&mut self, now: Timestamp, messages: u32) {
+        self.incomplete_since = match self.incomplete_since {
+            _ if !self.framer.is_waiting() => None,
+            Some(since) if messages == 0 => Some(since),
+            _ => Some(now),
+        };
+    }
+
+    /// RFC 5626 §4.4.1: one line end answers two.
+    fn pong(&mut self, pings: u32) -> Result<(), Closed> {
+        if pings == 0 {
+            return Ok(());
+        }
+        // One answer shows that we are there, however often was asked.
+        self.connection.send(b"\r\n").map_err(|error| match error {
+            SendError::QueueFull => Closed::QueueFull,
+            SendError::Closed(closed) => closed,
+        })
+    }
+
+    fn arrival(&self, ((worker, generation), connection): Name) -> Arrival {
+        Arrival {
+            listener: self.listener,
+            source: self.connection.peer(),
+            transport: self.transport,
+            flow: Some(Flow {
+                worker,
+                generation,
+                listener: self.listener,
+                transport: self.transport,
+                connection,
+            }),
+        }
+    }
+
+    /// Since when something has been waited for that is overdue at `now`, if anything is.
+    pub fn is_overdue(&self, now: Timestamp, limits: &super::StreamSettings) -> bool {
+        let is_over = |since: Timestamp, limit_ms: u64| now.ms_since(since) >= limit_ms;
+        let is_handshaking = !self.connection.is_established();
+        (is_handshaking && is_over(self.opened_at, limits.handshake_timeout_ms))
+            || self
+                .incomplete_since
+                .is_some_and(|since| is_over(since, limits.message_timeout_ms))
+            || is_over(self.active_at, limits.idle_timeout_ms)
+    }
+}
+
+/// One turn of reading from one connection.
+struct Reading<'a> {
+    arrival: Arrival,
+    framer: &'a mut Framer,
+    now: Timestamp,
+    core: &'a mut Core,
+    pings: u32,
+    messages: u32,
+    is_broken: bool,
+}
+
+impl Reading<'_> {
+    fn take(&mut self, peer: SocketAddr, received: Received<'_>) {
+        if self.is_broken {
+            return;
+        }
+        self.arrival.source = peer;
+        match received {
+            Received::Bytes(bytes) => self.take_bytes(bytes),
+            Received::Message(message) => self.take_message(message),
+        }
+    }
+
+    fn take_bytes(&mut self, bytes: &[u8]) {
+        let (now, arrival) = (self.now, self.arrival);
+        let (core, pings, messages) = (&mut *self.core, &mut self.pings, &mut self.messages);
+        let outcome = self.framer.feed(bytes, &mut |frame| match frame {
+            Frame::Message(message) => {
+                *messages += 1;
+                core.handle_message(now, arrival, message);
+            }
+            Frame::Ping => {
+                core.count(Count::Keepalives);
+                *pings += 1;
+            }
+        });
+        self.is_broken = outcome.is_err();
+    }
+
+    /// RFC 7118 §5: one WebSocket message is one SIP message, and §6 allows the keepalive of streams.
+    fn take_message(&mut self, message: &[u8]) {
+        let transport = match self.arrival.transport {
+            Transport::Tls | Transport::Wss => Transport::Wss,
+            _ => Transport::Ws,
+        };
+        self.arrival.transport = transport;
+        if let Some(flow) = &mut self.arrival.flow {
+            flow.transport = transport;
+        }
+        if message.iter().all(|byte| matches!(byte, b'\r' | b'\n')) {
+            self.core.count(Count::Keepalives);
+            self.pings += u32::from(message.len() >= 4);
+            return;
+        }
+        self.core.handle_message(self.now, self.arrival, message);
+    }
+}
