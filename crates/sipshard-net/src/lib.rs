@@ -1,9 +1,9 @@
-//! Sockets and the few system calls around them: UDP batches, the epoll poller, wake-up
-//! descriptors, what a child process asks of the kernel, and the program that steers a datagram to
-//! the worker that owns its Call-ID.
+//! Sockets and the few system calls around them: UDP batches, connections over TCP, TLS and
+//! WebSocket, the epoll poller, wake-up descriptors, what a child process asks of the kernel, and the
+//! program that steers a datagram to the worker that owns its Call-ID.
 //!
-//! Descriptors are opened by the supervisor and inherited by index; nothing here opens a socket and
-//! nothing here closes an inherited one. No function blocks, except [`epoll::Poller::wait`].
+//! Sockets that listen are opened by the supervisor and inherited by index; nothing here closes an
+//! inherited one. Connections belong to the worker that accepted or opened them. No function blocks, except [`epoll::Poller::wait`].
 
 // The system calls of this crate have no safe wrapper in the standard library. Unsafe code of the
 // workspace lives here and in sipshard-shm only, and every block argues its case.
@@ -14,11 +14,13 @@ pub mod clock;
 pub mod connection;
 pub mod epoll;
 pub mod process;
+mod proxy_protocol;
 pub mod steering;
 pub mod tcp;
 pub mod tls;
 pub mod udp;
 pub mod wake;
+mod websocket;
 
 use std::io;
 

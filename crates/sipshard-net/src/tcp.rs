@@ -3,10 +3,13 @@
 
 use crate::address::{RawAddress, RAW_ADDRESS_BYTES};
 use crate::check;
-use std::io;
+use std::io::{self, IoSlice};
 use std::mem;
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+
+/// How many parts sendmsg(2) takes (`UIO_MAXIOV` of Linux).
+const MAX_PARTS: usize = 1024;
 
 /// A listening TCP socket that the supervisor opened and owns. It is borrowed: dropping this does
 /// not close it, so that a dead worker's connections go on queueing for the successor.
@@ -124,6 +127,21 @@ pub fn connect(local_ip: Option<IpAddr>, remote: SocketAddr) -> io::Result<TcpSt
         Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => Err(error),
         _ => Ok(TcpStream::from(socket)),
     }
+}
+
+/// Sends from `parts`, in order, what the kernel takes at once. A connection that is gone is an error
+/// and no signal.
+pub(crate) fn send(socket: &TcpStream, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+    // SAFETY: a msghdr is integers and raw pointers, for which all bits zero is a value.
+    let mut header: libc::msghdr = unsafe { mem::zeroed() };
+    // The standard library promises that an IoSlice is an iovec, and a send only reads.
+    header.msg_iov = parts.as_ptr().cast_mut().cast();
+    header.msg_iovlen = parts.len().min(MAX_PARTS) as _;
+    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    // SAFETY: the header points to `msg_iovlen` vectors, each of bytes that are borrowed for longer
+    // than this call; it has no address and no control data.
+    let sent = unsafe { libc::sendmsg(socket.as_raw_fd(), &header, flags) };
+    usize::try_from(sent).map_err(|_| io::Error::last_os_error())
 }
 
 /// Raises the number of descriptors that this process may open to the hard limit, and returns it.

@@ -7,6 +7,7 @@ mod server;
 mod tickets;
 
 pub use client::{TlsClient, TlsClientSettings, Verify};
+pub(crate) use identity::subject_alternative_names;
 pub use identity::PemIdentity;
 pub use server::{ClientAuth, MinVersion, TlsServer, TlsServerSettings};
 

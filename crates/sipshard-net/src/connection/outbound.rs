@@ -1,0 +1,80 @@
+//! What goes out on a socket: at once if the kernel takes it, and else from a queue.
+
+use super::Closed;
+use crate::tcp;
+use std::collections::VecDeque;
+use std::io::{self, IoSlice, Write};
+use std::net::TcpStream;
+
+/// A socket with a queue in front. Writing to it never blocks and never writes less than all; whoever
+/// writes looks at [`queued_bytes`](Outbound::queued_bytes) first.
+pub(super) struct Outbound {
+    socket: TcpStream,
+    queue: VecDeque<u8>,
+}
+
+impl Outbound {
+    pub(super) fn new(socket: TcpStream) -> Outbound {
+        Outbound {
+            socket,
+            queue: VecDeque::new(),
+        }
+    }
+
+    pub(super) fn socket(&self) -> &TcpStream {
+        &self.socket
+    }
+
+    pub(super) fn queued_bytes(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Sends of the queue what the kernel takes.
+    pub(super) fn send_queued(&mut self) -> Result<(), Closed> {
+        while !self.queue.is_empty() {
+            let (front, back) = self.queue.as_slices();
+            let sent = send(&self.socket, &[IoSlice::new(front), IoSlice::new(back)])?;
+            if sent == 0 {
+                return Ok(());
+            }
+            self.queue.drain(..sent);
+        }
+        // A connection at rest holds no memory, however long its queue once was.
+        self.queue = VecDeque::new();
+        Ok(())
+    }
+}
+
+impl Write for Outbound {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write_vectored(&[IoSlice::new(bytes)])
+    }
+
+    fn write_vectored(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        let mut sent = match self.queue.is_empty() {
+            true => send(&self.socket, parts)?,
+            false => 0,
+        };
+        for part in parts {
+            let passed_over = sent.min(part.len());
+            sent -= passed_over;
+            self.queue.extend(&part[passed_over..]);
+        }
+        Ok(parts.iter().map(|part| part.len()).sum())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Sends what the kernel takes, which may be nothing.
+fn send(socket: &TcpStream, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+    loop {
+        match tcp::send(socket, parts) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(0),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}
