@@ -24,7 +24,7 @@ class Forwarded(NamedTuple):
     """One call of :meth:`FakeEngine.forward`."""
 
     transaction_id: int
-    targets: list[tuple[str, int, tuple[str, ...]]]
+    targets: list[tuple[str, int, tuple[str, ...], str | None]]
     record_route: bool
     ring_timeout_s: float | None
     report_failure: bool
@@ -56,15 +56,15 @@ class FakeEngine:
     def forward(
         self,
         transaction_id: int,
-        targets: Sequence[tuple[str, int, Sequence[str]]],
+        targets: Sequence[tuple[str, int, Sequence[str], str | None]],
         record_route: bool,
         ring_timeout_s: float | None,
         report_failure: bool,
     ) -> bool:
         """Remembers a forwarded request. ValueError for a target that is no URI."""
-        if any(":" not in uri for uri, _, _ in targets):
+        if any(":" not in uri for uri, *_ in targets):
             raise ValueError("unusable uri")
-        plain = [(uri, q_milli, tuple(route_set)) for uri, q_milli, route_set in targets]
+        plain = [(uri, q_milli, tuple(routes), flow) for uri, q_milli, routes, flow in targets]
         self.forwards.append(
             Forwarded(transaction_id, plain, record_route, ring_timeout_s, report_failure)
         )

@@ -58,6 +58,8 @@ pub struct Terms {
 /// What a connection hands up.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Received<'a> {
+    /// Who the peer is, when a PROXY protocol header has said so; before anything else.
+    Peer(SocketAddr),
     /// Some bytes of the stream, cut anywhere. The receiver finds the messages in them
     /// (RFC 3261 §18.3).
     Bytes(&'a [u8]),
@@ -152,7 +154,7 @@ impl Connection {
         is_readable: bool,
         is_writable: bool,
         scratch: &mut [u8],
-        received: &mut dyn FnMut(SocketAddr, Received<'_>),
+        received: &mut dyn FnMut(Received<'_>),
     ) -> Result<(), Closed> {
         self.check_open()?;
         let mut go_on = || {
@@ -218,6 +220,15 @@ impl Connection {
             && self.proxy_header.is_none()
             && !self.wire.is_handshaking()
             && self.framing.is_open()
+    }
+
+    /// Whether something is under way that must not take long: connecting, a handshake, a WebSocket
+    /// message of which a part has come. A peer that has said nothing yet may be silent.
+    pub fn is_midway(&self) -> bool {
+        self.is_connecting
+            || self.proxy_header.is_some()
+            || self.wire.is_handshaking()
+            || self.framing.is_midway()
     }
 
     /// Whether the peer has been found to speak WebSocket.
@@ -325,6 +336,7 @@ impl Connection {
             };
             self.peer = header.source.unwrap_or(self.peer);
             self.proxy_header = None;
+            received(Received::Peer(self.peer));
             bytes = &mut bytes[taken..];
         }
         if !self.wire.is_tls() {

@@ -28,11 +28,11 @@ class Pages:
 
     def page(self, shard: int) -> dict[str, int]:
         names = (
-            "pid generation started_unix_ms heartbeat_ms state transactions unfinished "
-            "rss_bytes uss_bytes cpu_ms descriptors restarts"
+            "pid generation started_unix_ms heartbeat_ms state transactions connections "
+            "unfinished rss_bytes uss_bytes cpu_ms descriptors restarts"
         )
-        serving = (71, 2, 1_000_000, 49_900, 1, 8, 5, 4096, 2048, 1500, 20, 1)
-        values = serving if shard == 0 else (0,) * 12
+        serving = (71, 2, 1_000_000, 49_900, 1, 8, 7, 5, 4096, 2048, 1500, 20, 1)
+        values = serving if shard == 0 else (0,) * 13
         return dict(zip(names.split(), values, strict=True))
 
     def counters(self, shard: int) -> dict[str, int]:
@@ -62,7 +62,7 @@ def test_the_promised_keys() -> None:
         "transactions": 8,
         "unfinished": 5,
         "dialogs": 0,
-        "connections": 0,
+        "connections": 7,
         "counters": {"requests": 3, "bindings_saved": 1},
     }
     assert answer["location"] == {

@@ -14,7 +14,7 @@ from sipshard.proxy.execution import Execution
 from sipshard.testing import FakeBinding, FakeLocation, request, response
 from tests.unit.fakes import FakeEngine, Forwarded, Responded
 
-BINDING = FakeBinding("sip:bob@192.0.2.7", 500, ("<sip:edge.example.net;lr>",))
+BINDING = FakeBinding("sip:bob@192.0.2.7", 500, ("<sip:edge.example.net;lr>",), "f1")
 LOCATION = FakeLocation({"bob@example.com": [BINDING]})
 
 
@@ -72,14 +72,17 @@ class TestForward:
     @pytest.mark.parametrize(
         ("targets", "expected"),
         [
-            ("sip:a@192.0.2.1", [("sip:a@192.0.2.1", 1000, ())]),
-            (Uri.parse("sip:a@192.0.2.1;lr"), [("sip:a@192.0.2.1;lr", 1000, ())]),
-            (BINDING, [(BINDING.uri, 500, BINDING.path)]),
+            ("sip:a@192.0.2.1", [("sip:a@192.0.2.1", 1000, (), None)]),
+            (Uri.parse("sip:a@192.0.2.1;lr"), [("sip:a@192.0.2.1;lr", 1000, (), None)]),
+            (BINDING, [(BINDING.uri, 500, BINDING.path, BINDING.flow)]),
             (
                 [BINDING, "sip:a@192.0.2.1"],
-                [(BINDING.uri, 500, BINDING.path), ("sip:a@192.0.2.1", 1000, ())],
+                [
+                    (BINDING.uri, 500, BINDING.path, BINDING.flow),
+                    ("sip:a@192.0.2.1", 1000, (), None),
+                ],
             ),
-            ((BINDING,), [(BINDING.uri, 500, BINDING.path)]),
+            ((BINDING,), [(BINDING.uri, 500, BINDING.path, BINDING.flow)]),
         ],
         ids=["text", "uri", "binding", "several", "tuple"],
     )
@@ -97,7 +100,7 @@ class TestForward:
 
         fixture = make(handler)
         fixture.ask()
-        expected = [(BINDING.uri, 500, BINDING.path)]
+        expected = [(BINDING.uri, 500, BINDING.path, BINDING.flow)]
         assert fixture.engine.forwards == [Forwarded(1, expected, True, 30, True)]
 
     def test_an_empty_target_set_is_480(self, make: Make) -> None:

@@ -42,8 +42,15 @@ def test_no_damage_is_worse_than_a_record_error(data: bytes) -> None:
 
 def test_a_newer_schema_is_refused() -> None:
     data = msgpack.packb((SCHEMA_VERSION + 1, "whatever came later"))
-    with pytest.raises(RecordError, match="schema 2"):
+    with pytest.raises(RecordError, match="schema 3"):
         decode(data)
+
+
+def test_what_the_version_before_has_written_is_read() -> None:
+    row = ("sip:a@192.0.2.1", 1000, 5, "call", 1, ("<sip:p;lr>",), None, None, "methods")
+    binding = decode(msgpack.packb((1, 5, (row,)))).bindings[0]
+    assert binding == Binding(*row)
+    assert binding.flow is None
 
 
 def test_a_usual_contact_is_small() -> None:

@@ -162,7 +162,7 @@ impl Held {
             is_readable,
             is_writable,
             scratch,
-            &mut |peer, received| reading.take(peer, received),
+            &mut |received| reading.take(received),
         );
         let (pings, messages, is_broken) = (reading.pings, reading.messages, reading.is_broken);
         outcome?;
@@ -183,7 +183,7 @@ impl Held {
     /// What is incomplete now began just now if something was completed meanwhile.
     fn note_incomplete(&mut self, now: Timestamp, messages: u32) {
         self.incomplete_since = match self.incomplete_since {
-            _ if !self.framer.is_waiting() => None,
+            _ if !self.framer.is_waiting() && !self.connection.is_midway() => None,
             Some(since) if messages == 0 => Some(since),
             _ => Some(now),
         };
@@ -219,7 +219,7 @@ impl Held {
     /// Since when something has been waited for that is overdue at `now`, if anything is.
     pub fn is_overdue(&self, now: Timestamp, limits: &super::StreamSettings) -> bool {
         let is_over = |since: Timestamp, limit_ms: u64| now.ms_since(since) >= limit_ms;
-        let is_handshaking = !self.connection.is_established();
+        let is_handshaking = !self.connection.is_established() && self.connection.is_midway();
         (is_handshaking && is_over(self.opened_at, limits.handshake_timeout_ms))
             || self
                 .incomplete_since
@@ -240,12 +240,12 @@ struct Reading<'a> {
 }
 
 impl Reading<'_> {
-    fn take(&mut self, peer: SocketAddr, received: Received<'_>) {
+    fn take(&mut self, received: Received<'_>) {
         if self.is_broken {
             return;
         }
-        self.arrival.source = peer;
         match received {
+            Received::Peer(peer) => self.arrival.source = peer,
             Received::Bytes(bytes) => self.take_bytes(bytes),
             Received::Message(message) => self.take_message(message),
         }

@@ -41,6 +41,16 @@ impl Framing {
         matches!(self, Framing::Stream | Framing::WebSocket(_))
     }
 
+    /// Whether a part of something has come.
+    pub(super) fn is_midway(&self) -> bool {
+        match self {
+            Framing::Unknown(seen) => *seen > 0,
+            Framing::Upgrade(_) => true,
+            Framing::WebSocket(websocket) => websocket.frames.is_midway(),
+            Framing::Stream => false,
+        }
+    }
+
     pub(super) fn is_websocket(&self) -> bool {
         matches!(self, Framing::WebSocket(_))
     }

@@ -81,6 +81,11 @@ impl FrameReader {
         }
     }
 
+    /// Whether a part of a frame or of a message has come.
+    pub(crate) fn is_midway(&self) -> bool {
+        self.head_bytes > 0 || self.frame.is_some() || self.message_kind.is_some()
+    }
+
     /// Takes from the front of `bytes` what the next event consists of. Returns `None` when they are
     /// used up; call it until then. Payloads are unmasked where they are, so that a message that
     /// has come in one piece is never copied.
