@@ -25,29 +25,43 @@ const UPGRADE: &[u8] = b"GET / HTTP/1.1\r\nHost: example.com\r\nUpgrade: websock
 
 fn main() -> io::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if let [address, kind, count] = &arguments[..] {
-        let address = address.parse().map_err(io::Error::other)?;
-        return run_clients(address, kind, count.parse().map_err(io::Error::other)?);
+    match &arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [] => measure_each("1000"),
+        [count] => measure_each(count),
+        [kind, count] => measure(kind, number(count)?),
+        [address, kind, count] => {
+            let address = address.parse().map_err(io::Error::other)?;
+            run_clients(address, kind, number(count)?)
+        }
+        _ => Err(io::ErrorKind::InvalidInput.into()),
     }
-    let count = arguments.first().map_or(Ok(1000), |count| count.parse());
-    let count: usize = count.map_err(io::Error::other)?;
-    tcp::raise_descriptor_limit()?;
-    let server = Arc::new(tls_server());
+}
+
+fn number(text: &str) -> io::Result<usize> {
+    text.parse().map_err(io::Error::other)
+}
+
+/// Each kind in a process of its own: one would use again what another has freed.
+fn measure_each(count: &str) -> io::Result<()> {
     for kind in ["tcp", "tls", "wss"] {
-        let terms = Terms {
-            tls: (kind != "tcp").then(|| server.clone()),
-            websocket: WebSocketUse::Sniff,
-            proxy_protocol: false,
-            limits: LIMITS,
-        };
-        // The first ones pay for what is only needed once.
-        serve(kind, &terms, 50)?;
-        let bytes = serve(kind, &terms, count)?;
-        println!(
-            "{kind}: {} bytes for each of {count} connections",
-            bytes / count
-        );
+        let program = std::env::current_exe()?;
+        Command::new(program).args([kind, count]).status()?;
     }
+    Ok(())
+}
+
+fn measure(kind: &str, count: usize) -> io::Result<()> {
+    tcp::raise_descriptor_limit()?;
+    let terms = Terms {
+        tls: (kind != "tcp").then(|| Arc::new(tls_server())),
+        websocket: WebSocketUse::Sniff,
+        proxy_protocol: false,
+        limits: LIMITS,
+    };
+    // The first one pays for what is only needed once.
+    serve(kind, &terms, 1)?;
+    let bytes = serve(kind, &terms, count)? / count;
+    println!("{kind}: {bytes} bytes for each of {count} connections");
     Ok(())
 }
 

@@ -19,6 +19,7 @@ fn a_listener_accepts_what_has_come_and_does_not_wait() {
         let (socket, from) = listener.accept().unwrap().unwrap();
         assert_eq!(from, peer.local_addr().unwrap());
         assert!(socket.nodelay().unwrap());
+        assert!(is_closed_on_exec(&socket));
         let error = (&socket).read(&mut [0]).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
         assert!(listener.accept().unwrap().is_none());
@@ -80,17 +81,30 @@ fn bytes_go_both_ways_and_early_messages_wait_for_the_connection() {
 
 #[test]
 fn a_connection_leaves_from_the_address_that_is_asked_for() {
-    let (owner, listener) = listen("127.0.0.1");
-    let remote = owner.local_addr().unwrap();
-    let local = "127.0.0.2".parse().unwrap();
-    let socket = tcp::connect(Some(local), remote).unwrap();
-    assert!(socket.nodelay().unwrap());
-    let mut client = Party::new(Connection::connecting(socket, remote, None, LIMITS).unwrap());
-    drive(&mut [&mut client], |parties| {
-        parties[0].connection.is_established()
-    });
-    assert_eq!(client.connection.local().ip(), local);
-    assert_eq!(listener.accept().unwrap().unwrap().1.ip(), local);
+    for (host, local) in [("127.0.0.1", "127.0.0.2"), ("::1", "::1")] {
+        let (owner, listener) = listen(host);
+        let remote = owner.local_addr().unwrap();
+        let local = local.parse().unwrap();
+        let socket = tcp::connect(Some(local), remote).unwrap();
+        assert!(socket.nodelay().unwrap());
+        assert!(is_closed_on_exec(&socket));
+        let connection = Connection::connecting(socket, remote, None, LIMITS).unwrap();
+        let mut client = Party::new(connection);
+        drive(&mut [&mut client], |parties| {
+            parties[0].connection.is_established()
+        });
+        assert_eq!(client.connection.local().ip(), local);
+        assert_eq!(listener.accept().unwrap().unwrap().1.ip(), local);
+    }
+}
+
+/// As the kernel says it: the flags are octal, and this one is `O_CLOEXEC`.
+fn is_closed_on_exec(socket: &TcpStream) -> bool {
+    let path = format!("/proc/self/fdinfo/{}", socket.as_raw_fd());
+    let text = std::fs::read_to_string(path).unwrap();
+    let mut lines = text.lines();
+    let flags = lines.find_map(|line| line.strip_prefix("flags:")).unwrap();
+    i32::from_str_radix(flags.trim(), 8).unwrap() & libc::O_CLOEXEC != 0
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use crate::support::{
     accepted, connected, drive, drive_until_quiet, server_settings, Authority, Party, PLAIN,
 };
+use proptest::prelude::*;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, HandshakeKind, ProtocolVersion, RootCertStore};
@@ -366,6 +367,29 @@ fn what_is_no_tls_is_answered_and_closed() {
     drive_until_quiet(&mut [&mut server]);
     assert!(server.closed.is_none(), "half a hello may still be one");
     assert!(!server.connection.is_established());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn any_bytes_are_survived(
+        begin in 0usize..9,
+        bytes in proptest::collection::vec(any::<u8>(), 0..20_000),
+        cut in 1usize..10_000,
+    ) {
+        // The head of a record, and that of a client's hello in it.
+        let hello = &b"\x16\x03\x01\x40\x00\x01\x00\x3F\xFC"[..begin];
+        let authority = Authority::new();
+        let terms = terms(&server_settings(vec![authority.identity(&["example.com"])]));
+        let (mut peer, mut server) = accepted(&terms);
+        for piece in [hello, &bytes].concat().chunks(cut) {
+            let _ = peer.write_all(piece);
+            drive_until_quiet(&mut [&mut server]);
+        }
+        prop_assert!(!server.connection.is_established());
+        prop_assert_eq!(server.bytes.len(), 0);
+    }
 }
 
 #[test]
