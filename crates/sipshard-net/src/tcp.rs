@@ -81,9 +81,8 @@ impl AsRawFd for TcpListener {
     }
 }
 
-/// Whether accept(2) speaks of the connection that it would have returned. Its manual page lists
-/// the network errors that Linux passes on from the new socket; `EINTR` is repeated as well, and
-/// `EINVAL` comes from setting an option of a connection that has been reset.
+/// Whether accept(2) speaks of the connection that it would have returned, as its manual page says
+/// of these errors; a firewall rule is reported as `EPERM`. `EINTR` is repeated as well.
 fn is_fault_of_connection(errno: i32) -> bool {
     matches!(
         errno,

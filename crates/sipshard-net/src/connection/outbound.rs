@@ -6,8 +6,8 @@ use std::collections::VecDeque;
 use std::io::{self, IoSlice, Write};
 use std::net::TcpStream;
 
-/// A socket with a queue in front. Writing to it never blocks and never writes less than all; whoever
-/// writes looks at [`queued_bytes`](Outbound::queued_bytes) first.
+/// A socket with a queue in front. Sending on it never blocks and never sends less than all; whoever
+/// sends looks at [`queued_bytes`](Outbound::queued_bytes) first.
 pub(super) struct Outbound {
     socket: TcpStream,
     queue: VecDeque<u8>,
@@ -43,14 +43,9 @@ impl Outbound {
         self.queue = VecDeque::new();
         Ok(())
     }
-}
 
-impl Write for Outbound {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.write_vectored(&[IoSlice::new(bytes)])
-    }
-
-    fn write_vectored(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+    /// Sends all of `parts`, or queues what the kernel does not take.
+    pub(super) fn send(&mut self, parts: &[IoSlice<'_>]) -> io::Result<()> {
         let mut sent = match self.queue.is_empty() {
             true => send(&self.socket, parts)?,
             false => 0,
@@ -60,6 +55,19 @@ impl Write for Outbound {
             sent -= passed_over;
             self.queue.extend(&part[passed_over..]);
         }
+        Ok(())
+    }
+}
+
+/// For rustls, whose records leave in one system call.
+impl Write for Outbound {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.send(&[IoSlice::new(bytes)])?;
+        Ok(bytes.len())
+    }
+
+    fn write_vectored(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.send(parts)?;
         Ok(parts.iter().map(|part| part.len()).sum())
     }
 

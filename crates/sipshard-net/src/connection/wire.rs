@@ -145,8 +145,7 @@ impl Wire {
     /// Sends all of `parts` or queues the rest. Not bounded: see [`has_room`](Wire::has_room).
     pub(super) fn write(&mut self, mut parts: &mut [IoSlice<'_>]) -> Result<(), Closed> {
         let Some(session) = &mut self.session else {
-            self.outbound.write_vectored(parts)?;
-            return Ok(());
+            return Ok(self.outbound.send(parts)?);
         };
         IoSlice::advance_slices(&mut parts, 0);
         while !parts.is_empty() {

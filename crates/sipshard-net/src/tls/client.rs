@@ -94,8 +94,10 @@ impl fmt::Debug for TlsClient {
 }
 
 /// Verifies as RFC 5922 says: a server is the SIP domain that its certificate names as a SIP URI, or
-/// the host that it names as DNS name or IP address. Without roots, any certificate will do; the
-/// server must still prove that it has the key.
+/// the host that it names as DNS name or IP address. A wildcard stands for one label, as everywhere
+/// in TLS (RFC 6125 §6.4.3); RFC 5922 §7.2 forbids them, but operators' servers are behind such
+/// certificates. Without roots, any certificate will do; the server must still prove that it has the
+/// key.
 #[derive(Debug)]
 struct SipServerVerifier {
     roots: Option<Arc<RootCertStore>>,

@@ -114,3 +114,42 @@ fn dns_names(certificate: &CertificateDer<'_>) -> Vec<String> {
         .map(str::to_ascii_lowercase)
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use rcgen::{CertificateParams, KeyPair, SanType};
+
+    fn certificate() -> Vec<u8> {
+        let mut params = CertificateParams::new(vec!["example.com".to_string()]).unwrap();
+        let uri = SanType::URI("sip:example.com".try_into().unwrap());
+        params.subject_alt_names.push(uri);
+        let key = KeyPair::generate().unwrap();
+        params.self_signed(&key).unwrap().der().to_vec()
+    }
+
+    #[test]
+    fn names_are_read_and_nothing_from_what_is_no_certificate() {
+        let names = subject_alternative_names(&certificate().into());
+        assert_eq!(names, ["example.com", "sip:example.com"]);
+        assert!(subject_alternative_names(&vec![0x30, 0x82].into()).is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn a_damaged_certificate_is_survived(
+            cut in 0usize..600,
+            changes in proptest::collection::vec((any::<proptest::sample::Index>(), any::<u8>()), 1..8),
+        ) {
+            let mut der = certificate();
+            for (index, byte) in changes {
+                let place = index.index(der.len());
+                der[place] = byte;
+            }
+            subject_alternative_names(&der.clone().into());
+            der.truncate(cut);
+            subject_alternative_names(&der.into());
+        }
+    }
+}

@@ -125,7 +125,7 @@ fn client_verifier(
         _ => builder.allow_unauthenticated(),
     };
     let verifier = builder.build();
-    Ok(verifier.map_err(|error| TlsError::Authorities(error.to_string()))?)
+    verifier.map_err(|error| TlsError::Authorities(error.to_string()))
 }
 
 /// Tickets that only resume where the same is asked of a client: rustls takes the client's

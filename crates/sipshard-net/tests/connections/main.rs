@@ -1,0 +1,7 @@
+//! Connections over real sockets on the loopback device.
+
+mod plain;
+mod proxy_protocol;
+mod support;
+mod tls;
+mod websocket;
