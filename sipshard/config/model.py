@@ -31,6 +31,7 @@ from sipshard.config.address import (
     parse_domain,
     parse_host_port,
     parse_listen_address,
+    parse_name_server,
 )
 from sipshard.config.problem import problem
 
@@ -62,6 +63,7 @@ def _worker_number(value: object) -> int | str:
 
 Workers = Annotated[int | Literal["auto"], BeforeValidator(_worker_number)]
 HostPort = Annotated[tuple[str, int], BeforeValidator(parse_host_port)]
+NameServer = Annotated[tuple[str, int], BeforeValidator(parse_name_server)]
 
 
 class Table(BaseModel):
@@ -403,6 +405,45 @@ class Tls(Table):
         return self
 
 
+class Dns(Table):
+    """How next hops that are names are located (RFC 3263: NAPTR, SRV, AAAA, A).
+
+    The hosts file of the machine comes first. Names are complete: search domains are not used.
+    Answers are kept as long as their records say, between 5 seconds and an hour; when no server
+    answers, what was known is used for an hour longer.
+    """
+
+    servers: tuple[NameServer, ...] = Field(
+        default=(),
+        description="Addresses of the name servers, `address` or `address:port`, in the order "
+        "they are asked. Without any, those of `/etc/resolv.conf`, which is followed when it "
+        "changes.",
+    )
+    timeout_s: Number = Field(
+        default=5.0,
+        gt=0,
+        le=30,
+        description="How long the whole lookup of a name may take.",
+    )
+    attempt_timeout_s: Number = Field(
+        default=1.0,
+        gt=0,
+        le=30,
+        description="How long one server may take for one answer; then the next one is asked.",
+    )
+
+    @model_validator(mode="after")
+    def _attempts_fit(self) -> Self:
+        if self.attempt_timeout_s > self.timeout_s:
+            raise problem(
+                f"attempt_timeout_s = {self.attempt_timeout_s:g} is above "
+                f"timeout_s = {self.timeout_s:g}",
+                "lower attempt_timeout_s, or raise timeout_s",
+                self._culprit("attempt_timeout_s", "timeout_s"),
+            )
+        return self
+
+
 class Watchdog(Table):
     """When a worker is replaced.
 
@@ -469,6 +510,7 @@ class Configuration(Table):
     auth: Auth = Field(default_factory=Auth)
     limits: Limits = Field(default_factory=Limits)
     transaction: Transaction = Field(default_factory=Transaction)
+    dns: Dns = Field(default_factory=Dns)
     connections: Connections = Field(default_factory=Connections)
     tls: Tls = Field(default_factory=Tls)
     watchdog: Watchdog = Field(default_factory=Watchdog)
