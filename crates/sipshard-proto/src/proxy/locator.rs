@@ -211,7 +211,7 @@ impl Locator {
         entry.ask_again_at = now.after_ms(QUESTION_LIFE_MS);
     }
 
-    /// Makes room if it must: what is of no use goes first, then what is out of date.
+    /// Makes room if it must: what is of no use goes first, then what is out of date and was not asked for lately.
     fn has_room(&mut self, now: Timestamp) -> bool {
         if self.names.len() >= MAX_NAMES && now >= self.next_sweep {
             self.next_sweep = now.after_ms(SWEEP_INTERVAL_MS);
@@ -375,6 +375,8 @@ mod tests {
     #[test]
     fn the_cache_is_bounded_and_prefers_what_is_of_use() {
         let (mut locator, _) = informed();
+        let stale = locator.look_up(at(60_000), named("pbx.example"));
+        assert_eq!(stale, Lookup::Stale(&[hop()]));
         for number in 1..MAX_NAMES {
             locator.look_up(at(60_000), named(&format!("host{number}")));
         }

@@ -29,6 +29,8 @@ pub(super) struct Destination<'a> {
 }
 
 /// What is known of the way to a next hop.
+// It lives from one function to the next; a box would be an allocation per request.
+#[allow(clippy::large_enum_variant)]
 pub(super) enum NextHop {
     /// How to get there.
     Reachable(Way),
