@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol, final
 
-from sipshard.config.model import Dns
+from sipshard.config import Dns
 from sipshard.log import logger
 from sipshard.workers.dns.hosts_file import HostsFile
 from sipshard.workers.dns.location import Family, Location, LookupFailedError, Question

@@ -14,39 +14,27 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     StrictBool,
     StrictInt,
     StrictStr,
-    ValidationInfo,
     model_validator,
 )
-from pydantic.types import Strict
 
 from sipshard.config.address import (
     ListenAddress,
     parse_domain,
     parse_host_port,
     parse_listen_address,
-    parse_name_server,
 )
+from sipshard.config.dns import Dns
 from sipshard.config.problem import problem
+from sipshard.config.table import Number, RelativePath, Table
 
 # State is cut into this many partitions, and a worker without a partition would never get a call.
 PARTITIONS = 256
 
-Number = Annotated[float, Strict(), Field(allow_inf_nan=False)]
-
-
-def _below_directory(path: Path, info: ValidationInfo) -> Path:
-    directory: Path = (info.context or {}).get("directory", Path())
-    return directory / path
-
-
-RelativePath = Annotated[Path, AfterValidator(_below_directory)]
 Domain = Annotated[str, BeforeValidator(parse_domain)]
 Address = Annotated[ListenAddress, BeforeValidator(parse_listen_address)]
 
@@ -63,19 +51,6 @@ def _worker_number(value: object) -> int | str:
 
 Workers = Annotated[int | Literal["auto"], BeforeValidator(_worker_number)]
 HostPort = Annotated[tuple[str, int], BeforeValidator(parse_host_port)]
-NameServer = Annotated[tuple[str, int], BeforeValidator(parse_name_server)]
-
-
-class Table(BaseModel):
-    """One table of the file: unknown keys are errors, values never change once loaded."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", validate_default=True, arbitrary_types_allowed=True
-    )
-
-    def _culprit(self, *keys: str) -> str:
-        """Of ``keys`` that contradict each other, the first that the file has."""
-        return next((key for key in keys if key in self.model_fields_set), keys[0])
 
 
 def _somewhere(addresses: tuple[ListenAddress, ...]) -> tuple[ListenAddress, ...]:
@@ -401,45 +376,6 @@ class Tls(Table):
                 f'client_auth = "{self.client_auth}" needs somebody to trust',
                 "add client_ca = FILE",
                 "client_auth",
-            )
-        return self
-
-
-class Dns(Table):
-    """How next hops that are names are located (RFC 3263: NAPTR, SRV, AAAA, A).
-
-    The hosts file of the machine comes first. Names are complete: search domains are not used.
-    Answers are kept as long as their records say, between 5 seconds and an hour; when no server
-    answers, what was known is used for an hour longer.
-    """
-
-    servers: tuple[NameServer, ...] = Field(
-        default=(),
-        description="Addresses of the name servers, `address` or `address:port`, in the order "
-        "they are asked. Without any, those of `/etc/resolv.conf`, which is followed when it "
-        "changes.",
-    )
-    timeout_s: Number = Field(
-        default=5.0,
-        gt=0,
-        le=30,
-        description="How long the whole lookup of a name may take.",
-    )
-    attempt_timeout_s: Number = Field(
-        default=1.0,
-        gt=0,
-        le=30,
-        description="How long one server may take for one answer; then the next one is asked.",
-    )
-
-    @model_validator(mode="after")
-    def _attempts_fit(self) -> Self:
-        if self.attempt_timeout_s > self.timeout_s:
-            raise problem(
-                f"attempt_timeout_s = {self.attempt_timeout_s:g} is above "
-                f"timeout_s = {self.timeout_s:g}",
-                "lower attempt_timeout_s, or raise timeout_s",
-                self._culprit("attempt_timeout_s", "timeout_s"),
             )
         return self
 
