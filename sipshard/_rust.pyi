@@ -186,8 +186,23 @@ class Engine:
         ("cancelled", id, request, None): a decision would come too late, ("settled", id, None,
         None): what was forwarded with report_failure has not failed.
         """
-    def lookups(self) -> list[str]: ...  # host names to resolve; answer each with resolved()
-    def resolved(self, host: str, addresses: Sequence[str], ttl_s: int) -> None: ...
+    def lookups(self) -> list[tuple[str, int, str, bool]]:
+        """Takes the next hops to locate (RFC 3263): (host, port, transport, secure).
+
+        Port 0 and transport "" say that the URI names none; a secure one is for a sips URI. Each is answered with located() or lookup_failed().
+        """
+    def located(
+        self,
+        host: str,
+        port: int,
+        transport: str,
+        secure: bool,
+        hops: Sequence[
+            tuple[str, str, int, int, int]
+        ],  # (transport, address, port, priority, weight)
+        ttl_s: int,
+    ) -> None: ...  # ValueError: an unknown transport, no IP address
+    def lookup_failed(self, host: str, port: int, transport: str, secure: bool) -> None: ...
     def register(self, fd: int, mask: int) -> None: ...
     def modify(self, fd: int, mask: int) -> None: ...
     def unregister(self, fd: int) -> None: ...

@@ -11,7 +11,8 @@ from pathlib import Path
 from pydantic.fields import FieldInfo
 
 from sipshard.config.loader import to_toml
-from sipshard.config.model import Configuration, Table
+from sipshard.config.model import Configuration
+from sipshard.config.table import Table
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "config.md"
 

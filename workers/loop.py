@@ -40,8 +40,8 @@ class ServingEngine(Protocol):
     def events(self) -> Sequence[Event]:
         """Takes what waits for a decision."""
 
-    def lookups(self) -> list[str]:
-        """Takes the host names to resolve."""
+    def lookups(self) -> list[tuple[str, int, str, bool]]:
+        """Takes the next hops to locate: host, port, transport, whether it must be secure."""
 
     def register(self, fd: int, mask: int) -> None:
         """Watches a descriptor of asyncio."""
@@ -57,7 +57,7 @@ class ServingEngine(Protocol):
 class EngineSelector(selectors.BaseSelector):
     """A selector that serves SIP while it waits.
 
-    ``decide`` gets the engine's events and ``resolve`` the host names that it asks for, both in
+    ``decide`` gets the engine's events and ``locate`` the next hops that it asks for, both in
     the loop's thread, inside :meth:`select`. Neither may raise or block; they may schedule
     callbacks and tasks of the loop, which run as soon as ``select`` has returned.
 
@@ -70,7 +70,7 @@ class EngineSelector(selectors.BaseSelector):
         self._engine = engine
         self._keys: dict[int, selectors.SelectorKey] = {}
         self._decide: Callable[[Sequence[Event]], None] = _discard
-        self._resolve: Callable[[Sequence[str]], None] = _discard
+        self._locate: Callable[[Sequence[tuple[str, int, str, bool]]], None] = _discard
         self._is_loop_due = False
         # (when, callback) by the clock of time.monotonic, a heap; a counter keeps equal ones apart.
         self._timers: list[tuple[float, int, Callable[[], object]]] = []
@@ -83,11 +83,11 @@ class EngineSelector(selectors.BaseSelector):
     def attach(
         self,
         decide: Callable[[Sequence[Event]], None],
-        resolve: Callable[[Sequence[str]], None],
+        locate: Callable[[Sequence[tuple[str, int, str, bool]]], None],
     ) -> None:
-        """Sets who decides and who resolves; both need the loop, and the loop needs a selector."""
+        """Sets who decides and who locates; both need the loop, and the loop needs a selector."""
         self._decide = decide
-        self._resolve = resolve
+        self._locate = locate
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         """Serves for up to ``timeout`` seconds (for ever if None) and returns what is ready.
@@ -101,8 +101,8 @@ class EngineSelector(selectors.BaseSelector):
             ready = engine.run(self._wait_s(deadline))
             if events := engine.events():
                 self._decide(events)
-            if hosts := engine.lookups():
-                self._resolve(hosts)
+            if questions := engine.lookups():
+                self._locate(questions)
             if self._timers:
                 self._run_timers()
             keys = self._ready_keys(ready) if ready else []

@@ -32,14 +32,17 @@ from sipshard.registrar.rules import Limits
 from sipshard.sip import Engine
 from sipshard.workers import certificates
 from sipshard.workers.base import READ_CERTIFICATES, TAKE_OVER, ChildProcess
+from sipshard.workers.locator import Locator, make_locator
 from sipshard.workers.loop import EngineLoop, EngineSelector
-from sipshard.workers.resolver import MAX_CONCURRENT, Resolver
 
 STOP_RETRY_AFTER_S = 5
 """What callers are told to wait while this worker stops."""
 
 COLLECT_AFTER_OBJECTS = 20_000
 """How many more objects than were freed must be made before the cyclic collector looks again."""
+
+POLICY_THREADS = 8
+"""Threads for what a policy calls with asyncio.to_thread."""
 
 END_POLL_S = 0.05
 """How often a worker that is to end looks whether everything is finished."""
@@ -61,8 +64,7 @@ class SignallingWorker(ChildProcess):
         self._engine = self._new_engine()
         self._selector = selector = EngineSelector(self._engine)
         self._loop = EngineLoop(selector)
-        # Threads are for name lookups and for what a policy calls with asyncio.to_thread.
-        self._loop.set_default_executor(ThreadPoolExecutor(MAX_CONCURRENT, "worker"))
+        self._loop.set_default_executor(ThreadPoolExecutor(POLICY_THREADS, "worker"))
         self._location = open_location(configuration)
         limits = configuration.location
         self._registrar = Registrar(
@@ -86,8 +88,8 @@ class SignallingWorker(ChildProcess):
             self._loop,
             max_failure_handlers=configuration.limits.max_transactions,
         )
-        self._resolver = Resolver(self._engine, self._loop)
-        selector.attach(self._execution.handle, self._resolver.resolve)
+        self._locator = self._new_locator()
+        selector.attach(self._execution.handle, self._locator.locate)
         self._listen_to_supervisor()
 
     def serve(self) -> None:
@@ -129,6 +131,11 @@ class SignallingWorker(ChildProcess):
             tls=certificates.read(configuration),
             standby=inheritance.standby,
         )
+
+    def _new_locator(self) -> Locator:
+        listeners = [(each.transport, each.host) for each in self.inheritance.listeners]
+        settings = self.inheritance.configuration.dns
+        return make_locator(self._engine, self._loop, settings, listeners)
 
     def _served(self) -> ServedDomains:
         listeners = self.inheritance.listeners
@@ -217,7 +224,7 @@ class SignallingWorker(ChildProcess):
     def _close(self) -> None:
         self._ignore_signals()
         self._execution.close()
-        self._resolver.close()
+        self._locator.close()
         self._registrar.stop()
         # The last group's answers and the cancelled handlers have their turn before the loop goes.
         self._selector.run_posted()

@@ -6,6 +6,7 @@ of the file. The settings are declared once, in :mod:`sipshard.config.model`; th
 """
 
 from sipshard.config.address import ListenAddress
+from sipshard.config.dns import Dns
 from sipshard.config.loader import SEARCH_PATH, load, locate
 from sipshard.config.model import (
     Auth,
@@ -24,6 +25,7 @@ __all__ = [
     "Auth",
     "Configuration",
     "Connections",
+    "Dns",
     "Limits",
     "ListenAddress",
     "Location",

@@ -17,6 +17,7 @@ _SHAPE = (
     'write transport:address:port, for example "udp:192.0.2.1:5060" or "udp:[2001:db8::1]:5060"'
 )
 _PUBLIC_SHAPE = 'write the host:port that peers can reach, for example "198.51.100.7:5060"'
+_NAME_SERVER_SHAPE = 'write the IP address of the name server, for example "192.0.2.53"'
 _DOMAIN_SHAPE = 'write a bare host name or IP address, for example "example.com"'
 
 # RFC 3261 §25.1 hostname, with the underscore that real networks use.
@@ -90,6 +91,21 @@ def parse_domain(text: object) -> str:
     if not _HOST_NAME.fullmatch(text):
         raise problem(f'"{text}" is no domain', _DOMAIN_SHAPE)
     return text.lower().rstrip(".")
+
+
+def parse_name_server(text: object) -> tuple[str, int]:
+    """Reads one item of ``dns.servers``: an IP address, or ``address:port``; the port is 53."""
+    if not isinstance(text, str):
+        raise problem(f"{text!r} is no name server", _NAME_SERVER_SHAPE)
+    try:
+        return str(ip_address(text)), 53
+    except ValueError:
+        pass
+    host, port = _split(text, text if text.count(":") else f"{text}:53", _NAME_SERVER_SHAPE)
+    try:
+        return str(ip_address(host)), port
+    except ValueError:
+        raise problem(f'"{text}" is no IP address', _NAME_SERVER_SHAPE) from None
 
 
 def join_host_port(host: str, port: int) -> str:

@@ -14,17 +14,13 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     StrictBool,
     StrictInt,
     StrictStr,
-    ValidationInfo,
     model_validator,
 )
-from pydantic.types import Strict
 
 from sipshard.config.address import (
     ListenAddress,
@@ -32,20 +28,13 @@ from sipshard.config.address import (
     parse_host_port,
     parse_listen_address,
 )
+from sipshard.config.dns import Dns
 from sipshard.config.problem import problem
+from sipshard.config.table import Number, RelativePath, Table
 
 # State is cut into this many partitions, and a worker without a partition would never get a call.
 PARTITIONS = 256
 
-Number = Annotated[float, Strict(), Field(allow_inf_nan=False)]
-
-
-def _below_directory(path: Path, info: ValidationInfo) -> Path:
-    directory: Path = (info.context or {}).get("directory", Path())
-    return directory / path
-
-
-RelativePath = Annotated[Path, AfterValidator(_below_directory)]
 Domain = Annotated[str, BeforeValidator(parse_domain)]
 Address = Annotated[ListenAddress, BeforeValidator(parse_listen_address)]
 
@@ -62,18 +51,6 @@ def _worker_number(value: object) -> int | str:
 
 Workers = Annotated[int | Literal["auto"], BeforeValidator(_worker_number)]
 HostPort = Annotated[tuple[str, int], BeforeValidator(parse_host_port)]
-
-
-class Table(BaseModel):
-    """One table of the file: unknown keys are errors, values never change once loaded."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", validate_default=True, arbitrary_types_allowed=True
-    )
-
-    def _culprit(self, *keys: str) -> str:
-        """Of ``keys`` that contradict each other, the first that the file has."""
-        return next((key for key in keys if key in self.model_fields_set), keys[0])
 
 
 def _somewhere(addresses: tuple[ListenAddress, ...]) -> tuple[ListenAddress, ...]:
@@ -469,6 +446,7 @@ class Configuration(Table):
     auth: Auth = Field(default_factory=Auth)
     limits: Limits = Field(default_factory=Limits)
     transaction: Transaction = Field(default_factory=Transaction)
+    dns: Dns = Field(default_factory=Dns)
     connections: Connections = Field(default_factory=Connections)
     tls: Tls = Field(default_factory=Tls)
     watchdog: Watchdog = Field(default_factory=Watchdog)

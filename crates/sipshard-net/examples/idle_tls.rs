@@ -104,8 +104,9 @@ fn serve(kind: &str, terms: &Terms, count: usize) -> io::Result<usize> {
         for connection in &mut connections {
             let mut has_message = false;
             let result = connection.handle_ready(true, true, &mut scratch, &mut |received| {
-                let (Received::Bytes(bytes) | Received::Message(bytes)) = received;
-                has_message = !bytes.is_empty();
+                if let Received::Bytes(bytes) | Received::Message(bytes) = received {
+                    has_message = !bytes.is_empty();
+                }
             });
             result.map_err(|closed| io::Error::other(closed.name()))?;
             if has_message {

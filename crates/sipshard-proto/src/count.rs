@@ -101,6 +101,18 @@ counts! {
     DecisionTimeouts = "decision_timeouts",
     /// Branches without a usable next hop.
     UnreachableTargets = "unreachable_targets",
+    /// Next hops whose name could not be looked up: no name server answered.
+    LookupFailures = "lookup_failures",
+    /// Requests that went by what a name meant until a while ago, because nothing newer was known.
+    StaleLocations = "stale_locations",
+    /// Next hops that were not looked up because too many names are remembered.
+    LocationsFull = "locations_full",
+    /// Branches that went on to the next hop behind a name.
+    Failovers = "failovers",
+    /// Next hops that are tried last for a while because they failed.
+    HopsBlocked = "hops_blocked",
+    /// Next hops that were forgotten again because too many have failed.
+    BlocklistFull = "blocklist_full",
     /// ACKs dropped because too many waited for a name to be resolved.
     ParkedFull = "parked_full",
     /// Policies that raised.

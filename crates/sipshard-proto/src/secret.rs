@@ -30,6 +30,8 @@ pub enum Purpose {
     Flow = 7,
     /// The key of TLS session tickets.
     Tickets = 8,
+    /// The order in which a call tries the ways to a server.
+    HopOrder = 9,
 }
 
 impl Secret {

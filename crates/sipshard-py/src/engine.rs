@@ -9,11 +9,11 @@ use pyo3::prelude::*;
 use pyo3::types::PyString;
 use sipshard_engine::{self as engine, EngineSettings, ListenerSettings, StreamSettings};
 use sipshard_proto::proxy::{
-    DecisionError, Event, ForwardOptions, OwnResponse, Plan, Question, Target,
+    DecisionError, Event, ForwardOptions, Hop, LocateQuestion, OwnResponse, Plan, Question, Target,
 };
 use sipshard_proto::transaction::timer::TimerValues;
 use sipshard_proto::{Flow, Handle, Transport};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 /// What select() asks for and gives back (`selectors.EVENT_READ`, `EVENT_WRITE`).
@@ -31,6 +31,7 @@ type PyTarget<'py> = (
     Vec<Bound<'py, PyString>>,
     Option<String>,
 );
+type PyHop = (String, IpAddr, u16, u16, u16);
 type PyHeader<'py> = (Bound<'py, PyString>, Bound<'py, PyString>);
 
 /// One worker's engine. It belongs to the thread of the worker's loop, and says so when another touches it.
@@ -115,15 +116,47 @@ impl Engine {
         events
     }
 
-    fn lookups(&mut self) -> Vec<String> {
-        self.engine.proxy().take_questions()
+    fn lookups(&mut self) -> Vec<(String, u16, &'static str, bool)> {
+        let questions = self.engine.proxy().take_questions();
+        let written = |question: LocateQuestion| {
+            let transport = question.transport.map_or("", Transport::name);
+            let host = question.host.into();
+            (host, question.port, transport, question.is_secure)
+        };
+        questions.into_iter().map(written).collect()
     }
 
-    fn resolved(&mut self, host: &str, addresses: Vec<IpAddr>, ttl_s: u32) {
+    // The question's four parts and the answer's two.
+    #[allow(clippy::too_many_arguments)]
+    fn located(
+        &mut self,
+        host: &str,
+        port: u16,
+        transport: &str,
+        secure: bool,
+        hops: Vec<PyHop>,
+        ttl_s: u32,
+    ) -> PyResult<()> {
+        let question = question(host, port, transport, secure)?;
+        let hops: PyResult<Vec<Hop>> = hops.into_iter().map(hop).collect();
         let now = self.engine.now();
         self.engine
             .proxy()
-            .handle_resolved(now, host, addresses, ttl_s);
+            .handle_located(now, &question, hops?, ttl_s);
+        Ok(())
+    }
+
+    fn lookup_failed(
+        &mut self,
+        host: &str,
+        port: u16,
+        transport: &str,
+        secure: bool,
+    ) -> PyResult<()> {
+        let question = question(host, port, transport, secure)?;
+        let now = self.engine.now();
+        self.engine.proxy().handle_lookup_failed(now, &question);
+        Ok(())
     }
 
     fn register(&self, fd: i32, mask: u32) -> PyResult<()> {
@@ -247,10 +280,33 @@ fn asked(kind: &'static str, question: Question, response: Option<Response>) -> 
     (kind, question.id.as_u64(), Some(request), response)
 }
 
-fn listener((fd, transport, host, port): PyListener) -> PyResult<ListenerSettings> {
-    let unknown = || PyValueError::new_err(format!("there is no transport {transport:?}"));
+fn transport(name: &str) -> PyResult<Transport> {
+    let unknown = || PyValueError::new_err(format!("there is no transport {name:?}"));
+    Transport::from_token(name.as_bytes()).ok_or_else(unknown)
+}
+
+fn question(host: &str, port: u16, name: &str, is_secure: bool) -> PyResult<LocateQuestion> {
+    let named = (!name.is_empty()).then(|| transport(name)).transpose();
+    Ok(LocateQuestion {
+        host: host.into(),
+        port,
+        transport: named?,
+        is_secure,
+    })
+}
+
+fn hop((name, address, port, priority, weight): PyHop) -> PyResult<Hop> {
+    Ok(Hop {
+        transport: transport(&name)?,
+        destination: SocketAddr::new(address, port),
+        priority,
+        weight,
+    })
+}
+
+fn listener((fd, name, host, port): PyListener) -> PyResult<ListenerSettings> {
     Ok(ListenerSettings {
-        transport: Transport::from_token(transport.as_bytes()).ok_or_else(unknown)?,
+        transport: transport(&name)?,
         fd,
         host,
         port,

@@ -21,6 +21,16 @@ MISTAKES = [
     ("[server]\nworkers = 257", 2, "server.workers", "257 is neither", "workers = 2"),
     ("[server]\nworkers = true", 2, "server.workers", "true is neither", "workers = 2"),
     ("[server]\npin = 1", 2, "server.pin", "1 is not true or false", "pin = true"),
+    ('[dns]\nservers = ["ns1"]', 2, "dns.servers", '"ns1" is no IP', "192.0.2.53"),
+    ('[dns]\nservers = ["[::1]:x"]', 2, "dns.servers", "has no port", "192.0.2.53"),
+    ("[dns]\nservers = [53]", 2, "dns.servers", "53 is no name server", "192.0.2.53"),
+    (
+        "[dns]\nattempt_timeout_s = 6.0",
+        2,
+        "dns.attempt_timeout_s",
+        "is above timeout_s = 5",
+        "raise timeout_s",
+    ),
     ("[server]\nlisten = []", 2, "server.listen", "is empty", 'listen = ["udp:127.0.0.1:5060"]'),
     ("[server]\nlisten = 5060", 2, "server.listen", "5060 is not a list", "listen = ["),
     ("[server]\nlisten = [5060]", 2, "server.listen", "5060 is no listen", "udp:192.0.2.1:5060"),
@@ -302,3 +312,10 @@ def test_every_setting_is_documented() -> None:
         for key, field in model.model_fields.items():
             assert field.description, f"{name}.{key}"
             assert field.description.endswith("."), f"{name}.{key}"
+
+
+def test_name_servers_with_and_without_a_port(tmp_path: Path) -> None:
+    path = tmp_path / "sipshard.toml"
+    path.write_text('[dns]\nservers = ["192.0.2.53", "127.0.0.1:5353", "::1", "[::1]:5353"]\n')
+    expected = (("192.0.2.53", 53), ("127.0.0.1", 5353), ("::1", 53), ("::1", 5353))
+    assert load(path).dns.servers == expected

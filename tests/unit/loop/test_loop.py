@@ -23,7 +23,7 @@ class PollingEngine:
     def __init__(self) -> None:
         self.poller = select.epoll()
         self.waiting_events: list[Event] = []
-        self.waiting_lookups: list[str] = []
+        self.waiting_lookups: list[tuple[str, int, str, bool]] = []
         self.runs = 0
 
     def run(self, timeout_s: float | None) -> list[tuple[int, int]]:
@@ -37,7 +37,7 @@ class PollingEngine:
         taken, self.waiting_events = self.waiting_events, []
         return taken
 
-    def lookups(self) -> list[str]:
+    def lookups(self) -> list[tuple[str, int, str, bool]]:
         taken, self.waiting_lookups = self.waiting_lookups, []
         return taken
 
@@ -144,7 +144,7 @@ class TestSelector:
         selector.register(left, selectors.EVENT_READ)
         right.send(b"x")
         engine.waiting_events.append(("request", 1, request(), None))
-        selector.attach(lambda events: selector.unregister(left) and None, lambda hosts: None)
+        selector.attach(lambda events: selector.unregister(left) and None, lambda questions: None)
         assert selector.select(0) == []
 
     def test_it_goes_on_serving_after_a_decision_that_scheduled_nothing(
@@ -159,7 +159,7 @@ class TestSelector:
             else:
                 selector.return_soon()
 
-        selector.attach(decide, lambda hosts: None)
+        selector.attach(decide, lambda questions: None)
         engine.waiting_events.append(("request", 1, request(), None))
         assert selector.select(None) == []
         assert len(decided) == 3
@@ -211,9 +211,10 @@ class TestLoop:
         selector.attach(seen.extend, seen.extend)
         event: Event = ("request", 1, request(), None)
         engine.waiting_events.append(event)
-        engine.waiting_lookups.append("example.com")
+        question = ("example.com", 0, "udp", False)
+        engine.waiting_lookups.append(question)
         loop.run_until_complete(asyncio.sleep(0))
-        assert seen == [event, "example.com"]
+        assert seen == [event, question]
         loop.close()
 
     def test_a_decision_runs_inside_the_running_loop(
@@ -226,7 +227,7 @@ class TestLoop:
             seen.append(asyncio.get_running_loop())
             loop.call_soon(loop.stop)
 
-        selector.attach(decide, lambda hosts: None)
+        selector.attach(decide, lambda questions: None)
         engine.waiting_events.append(("request", 1, request(), None))
         loop.run_forever()
         assert seen == [loop]

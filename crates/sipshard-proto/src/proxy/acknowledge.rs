@@ -1,6 +1,6 @@
 //! ACK to a 2xx: it belongs to no transaction and goes end to end by its route set (RFC 3261 §13.2.2.4, §16.11).
 
-use super::branch::NextHop;
+use super::next_hop::{Destination, NextHop, Way};
 use super::request_copy::{Outbound, RequestCopy};
 use super::route::{RoutePlan, Routed};
 use super::{Arrival, Proxy};
@@ -32,10 +32,16 @@ impl Proxy {
             return;
         }
         let routed = Routed::to(plan.request_uri(request), plan.remaining(request));
-        match self.next_hop(now, routed.next_hop, (plan.flow, arrival.listener)) {
+        let destination = Destination {
+            uri: routed.next_hop,
+            flow: plan.flow,
+            listener: arrival.listener,
+            call_id: request.call_id(),
+        };
+        match self.next_hop(now, destination) {
             NextHop::Unreachable => self.counts.add(Count::UnreachableTargets),
             NextHop::Resolving => self.park(now, arrival, request),
-            NextHop::Reachable(path) => {
+            NextHop::Reachable(Way { path, .. }) => {
                 self.counts.add(Count::InDialogRequests);
                 let copy = RequestCopy {
                     request,

@@ -1,32 +1,16 @@
 //! One forwarded copy of a request: its next hop (RFC 3261 §16.6 step 7), its transaction, its Timer C (step 11).
 
-use super::arrival::{host_name, NOWHERE};
+use super::failover::Spare;
+use super::locator::{Hop, LocateQuestion};
+use super::next_hop::{Destination, NextHop, Way};
 use super::request_copy::{Outbound, RequestCopy};
-use super::resolver::Lookup;
 use super::response_context::{BranchState, FinalResponse};
 use super::route::Routed;
-use super::settings::literal_address;
 use super::{ClientUse, Proxy};
 use crate::count::Count;
-use crate::flow::Flow;
-use crate::outbox::Path;
 use crate::slots::Handle;
 use crate::timestamp::Timestamp;
 use crate::transaction::timer::Timer;
-use crate::transport::Transport;
-use crate::uri::{Host, Scheme, Uri};
-use std::net::SocketAddr;
-use std::sync::Arc;
-
-/// What is known of the way to a next hop.
-pub(super) enum NextHop {
-    /// Its path.
-    Reachable(Path),
-    /// Its name is being looked up.
-    Resolving,
-    /// There is no way: no such name, an address family or a transport that we do not speak.
-    Unreachable,
-}
 
 impl Proxy {
     /// Sends the copy of a branch that is `Resolving`, as soon as its next hop has an address.
@@ -42,9 +26,19 @@ impl Proxy {
             return;
         };
         let flow = target.flow.filter(|_| target.routes.is_empty());
-        let routes = target.routes.iter().map(|route| &**route).collect();
-        let next_hop = Routed::to(&target.uri, routes).next_hop.to_vec();
-        match self.next_hop(now, &next_hop, (flow, listener)) {
+        let next_hop = Routed::to(&target.uri, target.route_set())
+            .next_hop
+            .to_vec();
+        let Some(request) = server.user.request.clone() else {
+            return;
+        };
+        let destination = Destination {
+            uri: &next_hop,
+            flow,
+            listener,
+            call_id: request.call_id(),
+        };
+        match self.next_hop(now, destination) {
             NextHop::Resolving => {
                 self.resolving.insert(id.as_u64());
                 self.start_decision_timer(now, id);
@@ -53,93 +47,23 @@ impl Proxy {
                 self.counts.add(Count::UnreachableTargets);
                 self.end_branch(id, index, own_final(503));
             }
-            NextHop::Reachable(path) => self.send_copy(now, id, index, path),
+            NextHop::Reachable(way) => self.send_copy((now, now), (id, index), way),
         }
     }
 
-    /// The way to a next hop: its connection if it has one, else what its URI says.
-    pub(super) fn next_hop(
+    /// Sends the copy of a branch that is `Resolving`. `since` is when its first copy left.
+    pub(super) fn send_copy(
         &mut self,
-        now: Timestamp,
-        next_hop: &[u8],
-        (flow, listener): (Option<Flow>, u16),
-    ) -> NextHop {
-        match flow.filter(|flow| self.settings.has_listener(flow)) {
-            Some(flow) => NextHop::Reachable(self.path_through(flow, next_hop)),
-            None => self.locate(now, next_hop, listener),
-        }
-    }
-
-    /// The path through a connection. When that is gone, and its URI has an address that we can connect to, a new
-    /// connection may replace it.
-    fn path_through(&self, flow: Flow, next_hop: &[u8]) -> Path {
-        let mut path = Path {
-            listener: flow.listener,
-            transport: flow.transport,
-            flow: Some(flow),
-            destination: NOWHERE,
-            server_name: None,
-        };
-        let Ok(uri) = Uri::parse(next_hop) else {
-            return path;
-        };
-        let is_alike = next_transport(&uri) == Some(flow.transport);
-        if let (Some(address), true) = (literal_address(&uri.host), is_alike) {
-            let port = uri.port.unwrap_or(flow.transport.default_port());
-            path.destination = SocketAddr::new(address, port);
-            path.server_name = server_name(flow.transport, &uri);
-        }
-        path
-    }
-
-    /// Finds the address of a next hop (RFC 3263 §4, numeric hosts and plain names).
-    fn locate(&mut self, now: Timestamp, next_hop: &[u8], listener: u16) -> NextHop {
-        let Ok(uri) = Uri::parse(next_hop) else {
-            return NextHop::Unreachable;
-        };
-        let Some(transport) = next_transport(&uri) else {
-            return NextHop::Unreachable;
-        };
-        let port = uri.port.unwrap_or(transport.default_port());
-        let address = match (literal_address(&uri.host), &uri.host) {
-            (Some(address), _) => address,
-            (None, Host::Name(name)) => match self.resolver.look_up(now, name) {
-                Lookup::Known([]) | Lookup::Full => return NextHop::Unreachable,
-                Lookup::Pending => return NextHop::Resolving,
-                Lookup::Known(addresses) => {
-                    // The first whose family we speak; trying the others in turn is RFC 3263 §4.3.
-                    let speaks = |address: &&std::net::IpAddr| {
-                        self.settings
-                            .listeners
-                            .iter()
-                            .any(|own| own.transport == transport && own.is_v6 == address.is_ipv6())
-                    };
-                    match addresses.iter().find(speaks) {
-                        Some(address) => *address,
-                        None => return NextHop::Unreachable,
-                    }
-                }
-            },
-            _ => return NextHop::Unreachable,
-        };
-        let destination = SocketAddr::new(address, port);
-        let path = self.settings.path_to(transport, destination, listener);
-        path.map_or(NextHop::Unreachable, |path| {
-            NextHop::Reachable(Path {
-                server_name: server_name(transport, &uri),
-                ..path
-            })
-        })
-    }
-
-    fn send_copy(&mut self, now: Timestamp, id: Handle, index: usize, path: Path) {
+        (now, since): (Timestamp, Timestamp),
+        (id, index): (Handle, usize),
+        way: Way,
+    ) {
         let Some(server) = self.transactions.server_mut(id) else {
             return;
         };
         let context = &mut server.user;
         let is_invite = server.state.is_invite();
-        let options = context.options;
-        let arrival = context.arrival;
+        let (options, arrival) = (context.options, context.arrival);
         let BranchState::Resolving(target) =
             std::mem::replace(&mut context.branches[index].state, BranchState::Ended)
         else {
@@ -150,13 +74,12 @@ impl Proxy {
         };
         let client_use = ClientUse::Branch { server: id, index };
         let settings = &self.settings;
-        let outbound = Outbound::of(&path);
-        let routes = target.routes.iter().map(|route| &**route).collect();
+        let outbound = Outbound::of(&way.path);
         let write = |handle, out: &mut Vec<u8>| {
             let copy = RequestCopy {
                 request: &request,
                 arrival,
-                routed: Routed::to(&target.uri, routes),
+                routed: Routed::to(&target.uri, target.route_set()),
                 record_route: options.record_route,
                 outbound,
                 handle,
@@ -166,12 +89,16 @@ impl Proxy {
         let driver = (now, &mut self.outbox);
         let client = self
             .transactions
-            .open_client(driver, is_invite, path, client_use, write);
+            .open_client(driver, is_invite, way.path, client_use, write);
         if let Some(server) = self.transactions.server_mut(id) {
-            server.user.branches[index].state = BranchState::Calling(client);
+            let branch = &mut server.user.branches[index];
+            branch.state = BranchState::Calling(client);
+            branch.spare = Spare::of(target, way.others, since);
         }
         if is_invite {
-            self.start_ring_timer(now, client, options.ring_timeout_ms);
+            let spent_ms = now.ms_since(since);
+            let left_ms = |limit_ms: u64| limit_ms.saturating_sub(spent_ms);
+            self.start_ring_timer(now, client, options.ring_timeout_ms.map(left_ms));
         }
     }
 
@@ -213,15 +140,23 @@ impl Proxy {
         }
     }
 
-    /// A name was looked up; no addresses mean that it does not exist.
-    pub fn handle_resolved(
+    /// A next hop was located; no hops mean that there is no such service.
+    pub fn handle_located(
         &mut self,
         now: Timestamp,
-        name: &str,
-        addresses: Vec<std::net::IpAddr>,
+        question: &LocateQuestion,
+        hops: Vec<Hop>,
         ttl_s: u32,
     ) {
-        self.resolver.answer(now, name.as_bytes(), addresses, ttl_s);
+        self.locator.answer(now, question, hops, ttl_s);
+        self.resume_branches(now);
+        self.resume_acks(now);
+    }
+
+    /// A next hop could not be located: nobody could be asked, or nobody answered.
+    pub fn handle_lookup_failed(&mut self, now: Timestamp, question: &LocateQuestion) {
+        self.counts.add(Count::LookupFailures);
+        self.locator.fail(now, question);
         self.resume_branches(now);
         self.resume_acks(now);
     }
@@ -241,25 +176,6 @@ impl Proxy {
     }
 }
 
-/// The transport to a URI (RFC 3263 §4.1), if we can open it: a sips URI must not leave TLS (§26.2.2), a tel URI leads
-/// nowhere by itself, and a WebSocket cannot be opened to a client.
-fn next_transport(uri: &Uri<'_>) -> Option<Transport> {
-    let named = match uri.transport() {
-        Some(token) => Some(Transport::from_token(token)?),
-        None => None,
-    };
-    let transport = match (uri.scheme, named) {
-        (Scheme::Sips, None | Some(Transport::Tcp | Transport::Tls)) => Transport::Tls,
-        (Scheme::Sip, named) => named.unwrap_or(Transport::Udp),
-        _ => return None,
-    };
-    (!transport.is_websocket()).then_some(transport)
-}
-
-fn server_name(transport: Transport, uri: &Uri<'_>) -> Option<Arc<str>> {
-    transport.is_secure().then(|| host_name(&uri.host))
-}
-
 /// A final response that no branch sent.
 pub(super) fn own_final(status: u16) -> FinalResponse {
     FinalResponse {
@@ -275,6 +191,7 @@ mod tests {
     use crate::message::Message;
     use crate::secret::Secret;
     use crate::transaction::timer::TimerValues;
+    use crate::transport::Transport;
 
     fn proxy() -> Proxy {
         Proxy::new(Settings {

@@ -92,12 +92,15 @@ impl Proxy {
         let Some(server) = self.transactions.server_mut(id) else {
             return;
         };
-        if !server.state.is_invite() {
-            return;
-        }
+        let is_invite = server.state.is_invite();
         let Some(branch) = server.user.branches.get_mut(index) else {
             return;
         };
+        // Nothing new is tried for what nobody wants, whatever the method.
+        branch.spare = None;
+        if !is_invite {
+            return;
+        }
         if branch.cancel != Cancel::NotWanted {
             return;
         }

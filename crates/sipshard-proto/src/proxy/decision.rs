@@ -180,6 +180,7 @@ impl Proxy {
                     state: BranchState::Resolving(Box::new(target)),
                     cancel: Cancel::NotWanted,
                     has_timed_out: false,
+                    spare: None,
                 });
             }
             let last = server.user.branches.len();

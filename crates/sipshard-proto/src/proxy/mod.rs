@@ -6,7 +6,8 @@
 //! 2. [`Proxy::handle_timeout`] when [`Proxy::next_deadline`] has come.
 //! 3. [`Proxy::poll_event`] until it returns `None`; each question is answered, now or later, by [`Proxy::forward`],
 //!    [`Proxy::respond`] or [`Proxy::pass_on`].
-//! 4. [`Proxy::take_questions`] gives names to resolve; [`Proxy::handle_resolved`] takes the answers.
+//! 4. [`Proxy::take_questions`] gives next hops to locate; [`Proxy::handle_located`] and
+//!    [`Proxy::handle_lookup_failed`] take the answers.
 //! 5. After any of these, what stands in [`Proxy::outbox`] is sent and the outbox cleared.
 //!
 //! It has no socket and no clock: `now` is whatever the driver says, and must never go back.
@@ -14,24 +15,30 @@
 mod acknowledge;
 mod arrival;
 mod best_response;
+mod blocklist;
 mod branch;
 mod cancel;
 mod decision;
 mod event;
+mod failover;
+mod hop_order;
+mod locator;
+mod next_hop;
 mod own_response;
 mod request;
 mod request_copy;
-mod resolver;
 mod response;
 mod response_context;
 mod route;
 mod settings;
+mod silence;
 mod timeout;
 mod validation;
 
 pub use arrival::{Arrival, NOWHERE};
 pub use decision::{DecisionError, Plan};
 pub use event::{Event, Question, SharedRequest};
+pub use locator::{Hop, LocateQuestion};
 pub use own_response::OwnResponse;
 pub use response_context::{ForwardOptions, Target};
 pub use settings::{is_usable, Listener, Settings};
@@ -43,7 +50,8 @@ use crate::slots::Handle;
 use crate::timestamp::Timestamp;
 use crate::transaction::TransactionLayer;
 use acknowledge::ParkedAck;
-use resolver::Resolver;
+use blocklist::Blocklist;
+use locator::Locator;
 use response_context::ResponseContext;
 use std::collections::{BTreeSet, VecDeque};
 
@@ -73,7 +81,8 @@ pub struct Proxy {
     outbox: Outbox,
     events: VecDeque<Event>,
     counts: Counts,
-    resolver: Resolver,
+    locator: Locator,
+    blocklist: Blocklist,
     /// Unfinished requests with a branch whose next hop is being looked up, by [`Handle::as_u64`].
     resolving: BTreeSet<u64>,
     parked_acks: Vec<ParkedAck>,
@@ -90,7 +99,8 @@ impl Proxy {
             outbox: Outbox::default(),
             events: VecDeque::new(),
             counts: Counts::default(),
-            resolver: Resolver::default(),
+            locator: Locator::default(),
+            blocklist: Blocklist::default(),
             resolving: BTreeSet::new(),
             parked_acks: Vec::new(),
             admission: Admission::Open,
@@ -114,7 +124,7 @@ impl Proxy {
 
     /// True when the policy is to be asked something.
     pub fn has_events(&self) -> bool {
-        !self.events.is_empty() || self.resolver.has_questions()
+        !self.events.is_empty() || self.locator.has_questions()
     }
 
     /// What is to be sent.
@@ -157,8 +167,8 @@ impl Proxy {
         self.settings.secret.ticket_secret()
     }
 
-    /// Names that the driver is to resolve.
-    pub fn take_questions(&mut self) -> Vec<String> {
-        self.resolver.take_questions()
+    /// Next hops that the driver is to locate.
+    pub fn take_questions(&mut self) -> Vec<LocateQuestion> {
+        self.locator.take_questions()
     }
 }

@@ -14,7 +14,7 @@ use crate::method::Method;
 use crate::slots::Handle;
 use crate::timestamp::Timestamp;
 use crate::transaction::branch::Branch;
-use crate::transaction::timer::{Clock, Timer};
+use crate::transaction::timer::Timer;
 use crate::transaction::Told;
 use crate::via::Via;
 
@@ -81,6 +81,7 @@ impl Proxy {
             ClientUse::Abandoned => return self.hear_abandoned((now, listener), client, response),
             ClientUse::Cancel => return,
         };
+        self.judge(now, client, response);
         match response.status() {
             ..=199 => self.hear_provisional(now, client, (server, index), response),
             200..=299 => self.hear_success((now, listener), (server, index), response),
@@ -171,6 +172,9 @@ impl Proxy {
         write_without_own_via(response, &mut bytes);
         let status = response.status();
         let bytes = bytes.into_boxed_slice();
+        if status == 503 && self.fail_over(now, id, index) {
+            return;
+        }
         if let Some(server) = self.transactions.server_mut(id) {
             server.user.collect_challenges(response);
         }
@@ -288,65 +292,6 @@ impl Proxy {
         if let Some(path) = path_by_own_via(&self.settings, vias, response.call_id(), listener) {
             self.outbox
                 .push(&path, |out| write_without_own_via(response, out));
-        }
-    }
-
-    /// What a branch counts for that has not answered: 408, or 487 if the caller did not want it any more.
-    fn status_of_silence(&self, id: Handle, index: usize) -> u16 {
-        let server = self.transactions.server(id);
-        let branch = server.and_then(|server| server.user.branches.get(index));
-        match branch.map(|branch| branch.cancel) {
-            Some(Cancel::Wanted | Cancel::Sent) => 487,
-            Some(Cancel::NotWanted) | None => 408,
-        }
-    }
-
-    /// Nobody has answered on a branch, and nobody will be waited for.
-    fn hear_silence(&mut self, now: Timestamp, id: Handle, index: usize) {
-        self.counts.add(Count::BranchTimeouts);
-        let status = self.status_of_silence(id, index);
-        self.end_branch(id, index, own_final(status));
-        self.look_for_outcome(now, id);
-    }
-
-    /// What the transaction layer reports of a client transaction beside responses.
-    pub(super) fn hear_client(&mut self, now: Timestamp, client: Handle, told: Told) {
-        let Some(transaction) = self.transactions.client(client) else {
-            return;
-        };
-        let ClientUse::Branch { server: id, index } = transaction.user else {
-            self.transactions.drop_client(client);
-            return;
-        };
-        let is_ringing = transaction.state.is_pending() && transaction.has_provisional();
-        match told {
-            Told::Fired(Timer::C | Timer::Ring) if is_ringing => {
-                // §16.8: what has rung is cancelled; what it answers to that counts as 408.
-                if let Some(server) = self.transactions.server_mut(id) {
-                    server.user.branches[index].has_timed_out = true;
-                }
-                self.cancel_branch(now, id, index);
-            }
-            Told::Fired(Timer::Ring) if transaction.state.is_pending() => {
-                if let Some(transaction) = self.transactions.client_mut(client) {
-                    transaction.user = ClientUse::Abandoned;
-                    // A phone that has not got the INVITE by now must not get it any more.
-                    transaction.clocks.stop(Clock::Retransmission);
-                }
-                self.hear_silence(now, id, index);
-            }
-            Told::Fired(_) | Told::Timeout
-                if transaction.state.is_terminated() || transaction.state.is_pending() =>
-            {
-                self.transactions.drop_client(client);
-                self.hear_silence(now, id, index);
-            }
-            Told::TransportError => {
-                self.transactions.drop_client(client);
-                self.end_branch(id, index, own_final(503));
-                self.look_for_outcome(now, id);
-            }
-            _ => {}
         }
     }
 }

@@ -3,6 +3,7 @@
 use super::arrival::Arrival;
 use super::best_response::rank;
 use super::event::SharedRequest;
+use super::failover::Spare;
 use super::route::RoutePlan;
 use crate::flow::Flow;
 use crate::header::{HeaderField, HeaderName};
@@ -34,6 +35,13 @@ pub struct Target {
     pub routes: Vec<Box<[u8]>>,
     /// The connection by which it is reached; without routes only. The URI counts when that is gone.
     pub flow: Option<Flow>,
+}
+
+impl Target {
+    /// Its route set, borrowed.
+    pub fn route_set(&self) -> Vec<&[u8]> {
+        self.routes.iter().map(|route| &**route).collect()
+    }
 }
 
 /// How the policy wants a request forwarded.
@@ -80,6 +88,8 @@ pub struct ClientBranch {
     pub cancel: Cancel,
     /// It rang for longer than allowed: whatever it answers to the CANCEL counts as 408.
     pub has_timed_out: bool,
+    /// Where else it can go when its next hop fails.
+    pub spare: Option<Box<Spare>>,
 }
 
 /// A final response that may go upstream.
@@ -182,6 +192,9 @@ impl ResponseContext {
         self.waiting = Vec::new();
         self.best = None;
         self.challenges = Vec::new();
+        for branch in &mut self.branches {
+            branch.spare = None;
+        }
     }
 }
 

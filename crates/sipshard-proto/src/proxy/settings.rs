@@ -72,6 +72,14 @@ impl Settings {
             && (uri.port.is_none() || self.listeners.iter().any(|listener| listener.port == port))
     }
 
+    /// Whether a host is one of our addresses or domains.
+    pub fn is_own_host(&self, host: &[u8]) -> bool {
+        let listeners = self.listeners.iter().map(|listener| &listener.host);
+        listeners
+            .chain(&self.domains)
+            .any(|own| own.eq_ignore_ascii_case(host))
+    }
+
     /// Whether a URI is a Record-Route value that this installation wrote for the call.
     pub fn is_proven(&self, uri: &Uri<'_>, call_id: &[u8]) -> bool {
         uri.parameter(PROOF_PARAMETER)
