@@ -18,6 +18,7 @@ mod branch;
 mod cancel;
 mod decision;
 mod event;
+mod loop_detection;
 mod own_response;
 mod request;
 mod request_copy;

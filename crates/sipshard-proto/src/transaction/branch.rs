@@ -1,8 +1,9 @@
 //! The branch parameter that we put into our Via: it names the client transaction, so that a response finds it without a
 //! search, and proves that the request was ours.
 //!
-//! `z9hG4bK` generation (2 hex digits), slot (8), serial (8), proof (16). The proof covers the Call-ID, so a response that
-//! outlived its transaction, or the worker that kept it, is still known to be an answer to something we sent.
+//! `z9hG4bK` generation (2 hex digits), slot (8), serial (8), loop hash (8), proof (16). The proof covers all of them and the
+//! Call-ID, so a response that outlived its transaction, or the worker that kept it, is still known to be an answer to
+//! something we sent; and so is a request that comes back to us.
 
 use super::key::MAGIC_COOKIE;
 use crate::message::Message;
@@ -16,6 +17,8 @@ pub struct Branch {
     pub generation: u8,
     /// The client transaction.
     pub handle: Handle,
+    /// What the choice of the target depended on (RFC 5393 §4.2.1).
+    pub loop_hash: u32,
 }
 
 /// A slot that no client transaction has.
@@ -31,7 +34,7 @@ pub fn stateless_handle(secret: &Secret, request: &Message<'_>) -> Handle {
     }
 }
 
-const DIGITS: usize = 2 + 8 + 8 + 16;
+const DIGITS: usize = 2 + 8 + 8 + 8 + 16;
 
 impl Branch {
     /// Appends the branch for a request of the call `call_id`.
@@ -39,6 +42,7 @@ impl Branch {
         out.extend_from_slice(MAGIC_COOKIE);
         write_hex(out, u64::from(self.generation), 2);
         write_hex(out, self.handle.as_u64(), 16);
+        write_hex(out, u64::from(self.loop_hash), 8);
         write_hex(out, self.proof(secret, call_id), 16);
     }
 
@@ -51,14 +55,22 @@ impl Branch {
         let read = Self {
             generation: read_hex(&digits[..2])? as u8,
             handle: Handle::from_u64(read_hex(&digits[2..18])?),
+            loop_hash: read_hex(&digits[18..26])? as u32,
         };
-        let proof = read_hex(&digits[18..])?;
+        let proof = read_hex(&digits[26..])?;
         (proof == read.proof(secret, call_id)).then_some(read)
     }
 
+    /// Whether a branch has the form of ours; a look before the proof is computed.
+    pub fn may_be_ours(branch: &[u8]) -> bool {
+        branch.len() == MAGIC_COOKIE.len() + DIGITS && branch.starts_with(MAGIC_COOKIE)
+    }
+
     fn proof(self, secret: &Secret, call_id: &[u8]) -> u64 {
-        let identity = self.handle.as_u64().to_be_bytes();
-        secret.proof(Purpose::Branch, &[&[self.generation], &identity, call_id])
+        let mut identity = [self.generation; 13];
+        identity[1..9].copy_from_slice(&self.handle.as_u64().to_be_bytes());
+        identity[9..].copy_from_slice(&self.loop_hash.to_be_bytes());
+        secret.proof(Purpose::Branch, &[&identity, call_id])
     }
 }
 
@@ -92,6 +104,7 @@ mod tests {
             slot: 77,
             serial: 0xfeed_beef,
         },
+        loop_hash: 0x1234_abcd,
     };
 
     #[test]

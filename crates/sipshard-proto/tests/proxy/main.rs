@@ -6,6 +6,7 @@ mod dialog;
 mod draft;
 mod endpoint;
 mod limits;
+mod loop_detection;
 mod network;
 mod policy;
 mod resolving;
