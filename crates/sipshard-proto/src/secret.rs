@@ -28,8 +28,6 @@ pub enum Purpose {
     StatelessBranch = 6,
     /// The token of a flow.
     Flow = 7,
-    /// The part of a branch of ours that tells a loop from a spiral.
-    LoopDetection = 8,
 }
 
 impl Secret {

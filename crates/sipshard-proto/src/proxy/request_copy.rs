@@ -76,7 +76,7 @@ impl RequestCopy<'_> {
         let branch = Branch {
             generation: settings.generation,
             handle: self.handle,
-            loop_hash: loop_hash(&settings.secret, self.request, self.arrival),
+            loop_hash: loop_hash(self.request, self.arrival),
         };
         branch.write(&settings.secret, self.request.call_id(), out);
         if let Some(flow) = self.arrival.flow {

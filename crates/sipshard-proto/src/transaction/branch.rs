@@ -74,25 +74,51 @@ impl Branch {
     }
 }
 
-/// Appends the lowest `digits` hexadecimal digits of `number`.
-pub fn write_hex(out: &mut Vec<u8>, number: u64, digits: u32) {
-    const ALPHABET: &[u8; 16] = b"0123456789abcdef";
-    for place in (0..digits).rev() {
-        out.push(ALPHABET[(number >> (place * 4)) as usize & 15]);
-    }
+/// Appends the lowest `digits` hexadecimal digits of `number`, at most sixteen.
+pub fn write_hex(out: &mut Vec<u8>, number: u64, digits: usize) {
+    let mut text = [0; 16];
+    text[..8].copy_from_slice(&eight_digits((number >> 32) as u32));
+    text[8..].copy_from_slice(&eight_digits(number as u32));
+    out.extend_from_slice(&text[16 - digits.min(16)..]);
+}
+
+/// All eight digits at once: four bits in each byte of a word, then the letters' distance from the digits.
+const fn eight_digits(number: u32) -> [u8; 8] {
+    let mut word = number as u64;
+    word = (word & 0xffff_0000) << 16 | word & 0xffff;
+    word = (word & 0xff00_0000_ff00) << 8 | word & 0x00ff_0000_00ff;
+    word = (word & 0x00f0_00f0_00f0_00f0) << 4 | word & 0x000f_000f_000f_000f;
+    let letters = (word + 0x0606_0606_0606_0606) >> 4 & 0x0101_0101_0101_0101;
+    (word + 0x3030_3030_3030_3030 + letters * 39).to_be_bytes()
 }
 
 /// Reads lower-case hexadecimal digits, at most sixteen.
 pub fn read_hex(digits: &[u8]) -> Option<u64> {
-    digits.iter().try_fold(0_u64, |number, digit| {
-        let value = match digit {
-            b'0'..=b'9' => digit - b'0',
-            b'a'..=b'f' => digit - b'a' + 10,
-            _ => return None,
-        };
-        Some(number << 4 | u64::from(value))
-    })
+    if digits.len() > 16 {
+        return None;
+    }
+    let (mut number, mut seen) = (0_u64, 0);
+    for &digit in digits {
+        let value = VALUES[usize::from(digit)];
+        number = number << 4 | u64::from(value & 15);
+        seen |= value;
+    }
+    (seen & NO_DIGIT == 0).then_some(number)
 }
+
+const NO_DIGIT: u8 = 0x10;
+
+/// The value of each byte as a digit, or [`NO_DIGIT`].
+static VALUES: [u8; 256] = {
+    let mut values = [NO_DIGIT; 256];
+    let mut value = 0;
+    while value < 16 {
+        let letter_gap = if value > 9 { b'a' - b'0' - 10 } else { 0 };
+        values[(b'0' + value + letter_gap) as usize] = value;
+        value += 1;
+    }
+    values
+};
 
 #[cfg(test)]
 mod tests {
@@ -129,5 +155,24 @@ mod tests {
             assert_eq!(Branch::verify(&secret, b"call-1", &changed), None);
         }
         assert_eq!(Branch::verify(&secret, b"call-1", b"z9hG4bK"), None);
+    }
+
+    #[test]
+    fn hexadecimal_numbers_are_written_and_read_back() {
+        for (number, digits, text) in [
+            (0, 2, "00"),
+            (0x1f, 2, "1f"),
+            (0xa9, 4, "00a9"),
+            (0x0123_4567_89ab_cdef, 16, "0123456789abcdef"),
+            (u64::MAX, 16, "ffffffffffffffff"),
+        ] {
+            let mut out = Vec::new();
+            write_hex(&mut out, number, digits);
+            assert_eq!(out, text.as_bytes());
+            assert_eq!(read_hex(text.as_bytes()), Some(number));
+        }
+        for bad in ["g", "F", "1 ", "-1", "00000000000000001"] {
+            assert_eq!(read_hex(bad.as_bytes()), None, "{bad}");
+        }
     }
 }

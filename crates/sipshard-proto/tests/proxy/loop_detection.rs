@@ -39,7 +39,6 @@ fn section_16_3_step_4_a_loop_gets_482() {
         let mut copy = forwarded(&mut scene, ALICE, &request(method));
         // From the box it comes for the first time: it might be meant for another target now.
         copy = forwarded(&mut scene, BOB, &returned(&copy));
-        copy = forwarded(&mut scene, BOB, &returned(&copy));
         let refused = only(scene.receive(BOB, &returned(&copy)));
         assert!(refused.is("SIP/2.0 482 "), "{}", refused.line());
         assert_eq!(refused.to, BOB.parse().unwrap());
