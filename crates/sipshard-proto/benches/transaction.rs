@@ -78,7 +78,13 @@ fn matching(criterion: &mut Criterion) {
             let mut text = Vec::new();
             let generation = 1;
             let call_id = message.call_id().to_vec();
-            Branch { generation, handle }.write(&SECRET, &call_id, &mut text);
+            let loop_hash = 0;
+            let branch = Branch {
+                generation,
+                handle,
+                loop_hash,
+            };
+            branch.write(&SECRET, &call_id, &mut text);
             (call_id, text)
         })
         .collect();

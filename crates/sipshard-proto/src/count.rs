@@ -85,6 +85,8 @@ counts! {
     StatelessResponses = "stateless_responses",
     /// Responses to nothing that we sent; dropped.
     StrayResponses = "stray_responses",
+    /// Requests that came back to us unchanged and were refused.
+    LoopsDetected = "loops_detected",
     /// Requests refused because the worker is stopping.
     RefusedStopping = "refused_stopping",
     /// Requests refused because the transaction table is full.

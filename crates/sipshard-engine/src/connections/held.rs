@@ -158,12 +158,11 @@ impl Held {
             messages: 0,
             is_broken: false,
         };
-        let outcome = self.connection.handle_ready(
-            is_readable,
-            is_writable,
-            scratch,
-            &mut |received| reading.take(received),
-        );
+        let outcome =
+            self.connection
+                .handle_ready(is_readable, is_writable, scratch, &mut |received| {
+                    reading.take(received)
+                });
         let (pings, messages, is_broken) = (reading.pings, reading.messages, reading.is_broken);
         outcome?;
         if is_readable {

@@ -1,5 +1,6 @@
 //! ACK to a 2xx: it belongs to no transaction and goes end to end by its route set (RFC 3261 §13.2.2.4, §16.11).
 
+use super::loop_detection::is_looping;
 use super::next_hop::{Destination, NextHop, Way};
 use super::request_copy::{Outbound, RequestCopy};
 use super::route::{RoutePlan, Routed};
@@ -27,7 +28,7 @@ impl Proxy {
             self.counts.add(Count::StrayAcks);
             return;
         }
-        if request.max_forwards() == Some(0) {
+        if request.max_forwards() == Some(0) || is_looping(&self.settings, request, arrival) {
             self.counts.add(Count::StrayAcks);
             return;
         }

@@ -23,6 +23,7 @@ mod event;
 mod failover;
 mod hop_order;
 mod locator;
+mod loop_detection;
 mod next_hop;
 mod own_response;
 mod request;

@@ -106,7 +106,7 @@ impl Proxy {
     ) {
         let plan = RoutePlan::of(&self.settings, request);
         let is_in_dialog = plan.is_proven && request.to_tag().is_some();
-        if let Err(refusal) = self.validate(request, is_in_dialog) {
+        if let Err(refusal) = self.validate(request, arrival, is_in_dialog) {
             return self.refuse(arrival, request, &refusal);
         }
         let shared = SharedRequest::new(request.clone().into_owned());

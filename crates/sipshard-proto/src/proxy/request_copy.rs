@@ -1,6 +1,7 @@
 //! The copy of a request that goes downstream (RFC 3261 §16.6 steps 1 to 8), written in one pass over the original.
 
 use super::arrival::Arrival;
+use super::loop_detection::loop_hash;
 use super::route::Routed;
 use super::settings::{write_decimal, Settings, Side};
 use crate::flow::{Flow, FLOW_PARAMETER};
@@ -75,6 +76,7 @@ impl RequestCopy<'_> {
         let branch = Branch {
             generation: settings.generation,
             handle: self.handle,
+            loop_hash: loop_hash(self.request, self.arrival),
         };
         branch.write(&settings.secret, self.request.call_id(), out);
         if let Some(flow) = self.arrival.flow {

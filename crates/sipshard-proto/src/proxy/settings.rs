@@ -2,6 +2,7 @@
 
 use crate::flow::{Flow, FLOW_PARAMETER};
 use crate::outbox::Path;
+use crate::scan::decimal;
 use crate::secret::{Purpose, Secret};
 use crate::transaction::branch::{read_hex, write_hex};
 use crate::transaction::timer::TimerValues;
@@ -30,6 +31,15 @@ impl Listener {
         out.extend_from_slice(&self.host);
         out.push(b':');
         write_decimal(out, u32::from(self.port));
+    }
+
+    /// Whether that is our name in a Via.
+    pub fn is_sent_by(&self, sent_by: &[u8]) -> bool {
+        let Some((host, port)) = sent_by.split_at_checked(self.host.len()) else {
+            return false;
+        };
+        host.eq_ignore_ascii_case(&self.host)
+            && port.strip_prefix(b":").and_then(decimal) == Some(u64::from(self.port))
     }
 }
 

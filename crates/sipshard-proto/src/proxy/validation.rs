@@ -2,8 +2,9 @@
 //!
 //! Max-Forwards is checked where a request is forwarded: one that ends here may arrive with 0.
 
+use super::loop_detection::is_looping;
 use super::own_response::OwnResponse;
-use super::{Admission, Proxy};
+use super::{Admission, Arrival, Proxy};
 use crate::count::Count;
 use crate::header::HeaderName;
 use crate::message::Message;
@@ -16,6 +17,8 @@ pub enum Refusal {
     BadRequestUri,
     /// The Request-URI has a scheme that we do not route (§16.3 step 2).
     UnsupportedScheme,
+    /// The request was here before, and came back as it was (§16.3 step 4).
+    Looping,
     /// Proxy-Require names extensions that we do not have (§16.3 step 5).
     BadExtension(String),
     /// The worker is stopping.
@@ -36,6 +39,7 @@ impl Refusal {
                 ..OwnResponse::of(400)
             }),
             Self::UnsupportedScheme => send(OwnResponse::of(416)),
+            Self::Looping => send(OwnResponse::of(482)),
             Self::BadExtension(tags) => send(OwnResponse {
                 headers: &[(b"Unsupported", tags.as_bytes())],
                 ..OwnResponse::of(420)
@@ -58,9 +62,14 @@ impl Proxy {
     pub(super) fn validate(
         &mut self,
         request: &Message<'_>,
+        arrival: Arrival,
         is_in_dialog: bool,
     ) -> Result<(), Refusal> {
         check_uri(request)?;
+        if is_looping(&self.settings, request, arrival) {
+            self.counts.add(Count::LoopsDetected);
+            return Err(Refusal::Looping);
+        }
         check_proxy_require(request)?;
         self.check_admission(is_in_dialog)
     }

@@ -1,8 +1,9 @@
 //! The branch parameter that we put into our Via: it names the client transaction, so that a response finds it without a
 //! search, and proves that the request was ours.
 //!
-//! `z9hG4bK` generation (2 hex digits), slot (8), serial (8), proof (16). The proof covers the Call-ID, so a response that
-//! outlived its transaction, or the worker that kept it, is still known to be an answer to something we sent.
+//! `z9hG4bK` generation (2 hex digits), slot (8), serial (8), loop hash (8), proof (16). The proof covers all of them and the
+//! Call-ID, so a response that outlived its transaction, or the worker that kept it, is still known to be an answer to
+//! something we sent; and so is a request that comes back to us.
 
 use super::key::MAGIC_COOKIE;
 use crate::message::Message;
@@ -16,6 +17,8 @@ pub struct Branch {
     pub generation: u8,
     /// The client transaction.
     pub handle: Handle,
+    /// What the choice of the target depended on (RFC 5393 §4.2.1).
+    pub loop_hash: u32,
 }
 
 /// A slot that no client transaction has.
@@ -31,7 +34,7 @@ pub fn stateless_handle(secret: &Secret, request: &Message<'_>) -> Handle {
     }
 }
 
-const DIGITS: usize = 2 + 8 + 8 + 16;
+const DIGITS: usize = 2 + 8 + 8 + 8 + 16;
 
 impl Branch {
     /// Appends the branch for a request of the call `call_id`.
@@ -39,6 +42,7 @@ impl Branch {
         out.extend_from_slice(MAGIC_COOKIE);
         write_hex(out, u64::from(self.generation), 2);
         write_hex(out, self.handle.as_u64(), 16);
+        write_hex(out, u64::from(self.loop_hash), 8);
         write_hex(out, self.proof(secret, call_id), 16);
     }
 
@@ -51,36 +55,70 @@ impl Branch {
         let read = Self {
             generation: read_hex(&digits[..2])? as u8,
             handle: Handle::from_u64(read_hex(&digits[2..18])?),
+            loop_hash: read_hex(&digits[18..26])? as u32,
         };
-        let proof = read_hex(&digits[18..])?;
+        let proof = read_hex(&digits[26..])?;
         (proof == read.proof(secret, call_id)).then_some(read)
     }
 
+    /// Whether a branch has the form of ours; a look before the proof is computed.
+    pub fn may_be_ours(branch: &[u8]) -> bool {
+        branch.len() == MAGIC_COOKIE.len() + DIGITS && branch.starts_with(MAGIC_COOKIE)
+    }
+
     fn proof(self, secret: &Secret, call_id: &[u8]) -> u64 {
-        let identity = self.handle.as_u64().to_be_bytes();
-        secret.proof(Purpose::Branch, &[&[self.generation], &identity, call_id])
+        let mut identity = [self.generation; 13];
+        identity[1..9].copy_from_slice(&self.handle.as_u64().to_be_bytes());
+        identity[9..].copy_from_slice(&self.loop_hash.to_be_bytes());
+        secret.proof(Purpose::Branch, &[&identity, call_id])
     }
 }
 
-/// Appends the lowest `digits` hexadecimal digits of `number`.
-pub fn write_hex(out: &mut Vec<u8>, number: u64, digits: u32) {
-    const ALPHABET: &[u8; 16] = b"0123456789abcdef";
-    for place in (0..digits).rev() {
-        out.push(ALPHABET[(number >> (place * 4)) as usize & 15]);
-    }
+/// Appends the lowest `digits` hexadecimal digits of `number`, at most sixteen.
+pub fn write_hex(out: &mut Vec<u8>, number: u64, digits: usize) {
+    let mut text = [0; 16];
+    text[..8].copy_from_slice(&eight_digits((number >> 32) as u32));
+    text[8..].copy_from_slice(&eight_digits(number as u32));
+    out.extend_from_slice(&text[16 - digits.min(16)..]);
+}
+
+/// All eight digits at once: four bits in each byte of a word, then the letters' distance from the digits.
+const fn eight_digits(number: u32) -> [u8; 8] {
+    let mut word = number as u64;
+    word = (word & 0xffff_0000) << 16 | word & 0xffff;
+    word = (word & 0xff00_0000_ff00) << 8 | word & 0x00ff_0000_00ff;
+    word = (word & 0x00f0_00f0_00f0_00f0) << 4 | word & 0x000f_000f_000f_000f;
+    let letters = (word + 0x0606_0606_0606_0606) >> 4 & 0x0101_0101_0101_0101;
+    (word + 0x3030_3030_3030_3030 + letters * 39).to_be_bytes()
 }
 
 /// Reads lower-case hexadecimal digits, at most sixteen.
 pub fn read_hex(digits: &[u8]) -> Option<u64> {
-    digits.iter().try_fold(0_u64, |number, digit| {
-        let value = match digit {
-            b'0'..=b'9' => digit - b'0',
-            b'a'..=b'f' => digit - b'a' + 10,
-            _ => return None,
-        };
-        Some(number << 4 | u64::from(value))
-    })
+    if digits.len() > 16 {
+        return None;
+    }
+    let (mut number, mut seen) = (0_u64, 0);
+    for &digit in digits {
+        let value = VALUES[usize::from(digit)];
+        number = number << 4 | u64::from(value & 15);
+        seen |= value;
+    }
+    (seen & NO_DIGIT == 0).then_some(number)
 }
+
+const NO_DIGIT: u8 = 0x10;
+
+/// The value of each byte as a digit, or [`NO_DIGIT`].
+static VALUES: [u8; 256] = {
+    let mut values = [NO_DIGIT; 256];
+    let mut value = 0;
+    while value < 16 {
+        let letter_gap = if value > 9 { b'a' - b'0' - 10 } else { 0 };
+        values[(b'0' + value + letter_gap) as usize] = value;
+        value += 1;
+    }
+    values
+};
 
 #[cfg(test)]
 mod tests {
@@ -92,6 +130,7 @@ mod tests {
             slot: 77,
             serial: 0xfeed_beef,
         },
+        loop_hash: 0x1234_abcd,
     };
 
     #[test]
@@ -116,5 +155,24 @@ mod tests {
             assert_eq!(Branch::verify(&secret, b"call-1", &changed), None);
         }
         assert_eq!(Branch::verify(&secret, b"call-1", b"z9hG4bK"), None);
+    }
+
+    #[test]
+    fn hexadecimal_numbers_are_written_and_read_back() {
+        for (number, digits, text) in [
+            (0, 2, "00"),
+            (0x1f, 2, "1f"),
+            (0xa9, 4, "00a9"),
+            (0x0123_4567_89ab_cdef, 16, "0123456789abcdef"),
+            (u64::MAX, 16, "ffffffffffffffff"),
+        ] {
+            let mut out = Vec::new();
+            write_hex(&mut out, number, digits);
+            assert_eq!(out, text.as_bytes());
+            assert_eq!(read_hex(text.as_bytes()), Some(number));
+        }
+        for bad in ["g", "F", "1 ", "-1", "00000000000000001"] {
+            assert_eq!(read_hex(bad.as_bytes()), None, "{bad}");
+        }
     }
 }

@@ -7,6 +7,7 @@ mod draft;
 mod endpoint;
 mod limits;
 mod locating;
+mod loop_detection;
 mod network;
 mod policy;
 mod resolving;
