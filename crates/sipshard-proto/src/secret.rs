@@ -30,6 +30,8 @@ pub enum Purpose {
     Flow = 7,
     /// The key of TLS session tickets.
     Tickets = 8,
+    /// Call-ID and From tag of a request of our own.
+    OwnRequest = 16,
 }
 
 impl Secret {

@@ -1,6 +1,7 @@
 //! ACK to a 2xx: it belongs to no transaction and goes end to end by its route set (RFC 3261 §13.2.2.4, §16.11).
 
 use super::branch::NextHop;
+use super::edit::Edits;
 use super::request_copy::{Outbound, RequestCopy};
 use super::route::{RoutePlan, Routed};
 use super::{Arrival, Proxy};
@@ -42,6 +43,7 @@ impl Proxy {
                     arrival,
                     routed,
                     record_route: false,
+                    edits: &Edits::NONE,
                     outbound: Outbound::of(&path),
                     handle: stateless_handle(&self.settings.secret, request),
                 };

@@ -138,7 +138,8 @@ impl Proxy {
         };
         let context = &mut server.user;
         let is_invite = server.state.is_invite();
-        let options = context.options;
+        let record_route = context.options.record_route;
+        let ring_timeout_ms = context.branches[index].ring_timeout_ms;
         let arrival = context.arrival;
         let BranchState::Resolving(target) =
             std::mem::replace(&mut context.branches[index].state, BranchState::Ended)
@@ -157,7 +158,8 @@ impl Proxy {
                 request: &request,
                 arrival,
                 routed: Routed::to(&target.uri, routes),
-                record_route: options.record_route,
+                record_route,
+                edits: &target.edits,
                 outbound,
                 handle,
             };
@@ -171,7 +173,7 @@ impl Proxy {
             server.user.branches[index].state = BranchState::Calling(client);
         }
         if is_invite {
-            self.start_ring_timer(now, client, options.ring_timeout_ms);
+            self.start_ring_timer(now, client, ring_timeout_ms);
         }
     }
 
@@ -224,6 +226,7 @@ impl Proxy {
         self.resolver.answer(now, name.as_bytes(), addresses, ttl_s);
         self.resume_branches(now);
         self.resume_acks(now);
+        self.resume_own_requests(now);
     }
 
     fn resume_branches(&mut self, now: Timestamp) {
@@ -311,6 +314,8 @@ mod tests {
             q_milli: 1_000,
             routes: Vec::new(),
             flow: None,
+            ring_timeout_ms: None,
+            edits: Default::default(),
         };
         let targets = vec![target(b"sip:b@one.example"), target(b"sip:b@two.example")];
         let options = ForwardOptions::default();

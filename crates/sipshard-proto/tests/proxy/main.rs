@@ -4,9 +4,12 @@
 mod acknowledge;
 mod dialog;
 mod draft;
+mod edits;
 mod endpoint;
+mod inspection;
 mod limits;
 mod network;
+mod own_requests;
 mod policy;
 mod resolving;
 mod scene;
