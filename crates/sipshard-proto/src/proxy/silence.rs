@@ -46,11 +46,14 @@ impl Proxy {
         }
     }
 
-    /// Of a transaction whose branch was given up, or of a CANCEL's.
+    /// Of a transaction that has no branch: one that was given up, a CANCEL's, or that of a request of ours.
     fn hear_of_nobodys(&mut self, now: Timestamp, client: Handle, told: Told) {
         let Some(transaction) = self.transactions.drop_client(client) else {
             return;
         };
+        if let ClientUse::Own(id) = transaction.user {
+            self.hear_own_client(id, told);
+        }
         let is_unheard = transaction.user == ClientUse::Abandoned && told == Told::Timeout;
         if is_unheard || told == Told::TransportError {
             self.avoid(now, &transaction.path);
