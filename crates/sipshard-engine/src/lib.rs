@@ -3,6 +3,7 @@
 //! Start with [`Engine`]: its doc comment is the driving contract.
 
 mod batching;
+mod call_ids;
 mod connections;
 mod core;
 mod engine;

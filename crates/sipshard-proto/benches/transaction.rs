@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use criterion::{criterion_group, criterion_main, Criterion};
 use sipshard_proto::outbox::{Outbox, Path};
 use sipshard_proto::proxy::{
-    Arrival, Event, ForwardOptions, Listener, OwnResponse, Plan, Proxy, Settings, Target,
+    Arrival, Edits, Event, ForwardOptions, Listener, OwnResponse, Plan, Proxy, Settings, Target,
 };
 use sipshard_proto::transaction::branch::Branch;
 use sipshard_proto::transaction::key::TransactionKey;
@@ -157,6 +157,8 @@ fn plan() -> Plan {
             q_milli: 1_000,
             routes: Vec::new(),
             flow: None,
+            ring_timeout_ms: None,
+            edits: Edits::NONE,
         }],
         options: ForwardOptions {
             record_route: true,

@@ -101,6 +101,12 @@ counts! {
     AcksMissing = "acks_missing",
     /// Requests whose policy did not decide in time.
     DecisionTimeouts = "decision_timeouts",
+    /// Responses that went upstream without the policy that wanted to see them.
+    UninspectedResponses = "uninspected_responses",
+    /// Requests that the server sent for a policy.
+    OwnRequests = "own_requests",
+    /// Requests of a policy that were one too many.
+    OwnRequestsRefused = "own_requests_refused",
     /// Branches without a usable next hop.
     UnreachableTargets = "unreachable_targets",
     /// Next hops whose name could not be looked up: no name server answered.

@@ -32,6 +32,8 @@ pub enum Purpose {
     Tickets = 8,
     /// The order in which a call tries the ways to a server.
     HopOrder = 9,
+    /// Call-ID and From tag of a request of our own.
+    OwnRequest = 16,
 }
 
 impl Secret {

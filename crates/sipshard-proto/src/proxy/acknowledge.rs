@@ -1,5 +1,6 @@
 //! ACK to a 2xx: it belongs to no transaction and goes end to end by its route set (RFC 3261 §13.2.2.4, §16.11).
 
+use super::edit::Edits;
 use super::loop_detection::is_looping;
 use super::next_hop::{Destination, NextHop, Way};
 use super::request_copy::{Outbound, RequestCopy};
@@ -49,6 +50,7 @@ impl Proxy {
                     arrival,
                     routed,
                     record_route: false,
+                    edits: &Edits::NONE,
                     outbound: Outbound::of(&path),
                     handle: stateless_handle(&self.settings.secret, request),
                 };

@@ -63,7 +63,8 @@ impl Proxy {
         };
         let context = &mut server.user;
         let is_invite = server.state.is_invite();
-        let (options, arrival) = (context.options, context.arrival);
+        let (record_route, arrival) = (context.options.record_route, context.arrival);
+        let ring_timeout_ms = context.branches[index].ring_timeout_ms;
         let BranchState::Resolving(target) =
             std::mem::replace(&mut context.branches[index].state, BranchState::Ended)
         else {
@@ -80,7 +81,8 @@ impl Proxy {
                 request: &request,
                 arrival,
                 routed: Routed::to(&target.uri, target.route_set()),
-                record_route: options.record_route,
+                record_route,
+                edits: &target.edits,
                 outbound,
                 handle,
             };
@@ -98,7 +100,7 @@ impl Proxy {
         if is_invite {
             let spent_ms = now.ms_since(since);
             let left_ms = |limit_ms: u64| limit_ms.saturating_sub(spent_ms);
-            self.start_ring_timer(now, client, options.ring_timeout_ms.map(left_ms));
+            self.start_ring_timer(now, client, ring_timeout_ms.map(left_ms));
         }
     }
 
@@ -151,6 +153,7 @@ impl Proxy {
         self.locator.answer(now, question, hops, ttl_s);
         self.resume_branches(now);
         self.resume_acks(now);
+        self.resume_own_requests(now);
     }
 
     /// A next hop could not be located: nobody could be asked, or nobody answered.
@@ -159,6 +162,7 @@ impl Proxy {
         self.locator.fail(now, question);
         self.resume_branches(now);
         self.resume_acks(now);
+        self.resume_own_requests(now);
     }
 
     fn resume_branches(&mut self, now: Timestamp) {
@@ -228,6 +232,8 @@ mod tests {
             q_milli: 1_000,
             routes: Vec::new(),
             flow: None,
+            ring_timeout_ms: None,
+            edits: Default::default(),
         };
         let targets = vec![target(b"sip:b@one.example"), target(b"sip:b@two.example")];
         let options = ForwardOptions::default();

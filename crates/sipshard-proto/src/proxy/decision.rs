@@ -1,5 +1,6 @@
 //! The policy's decisions are carried out: forward, respond, pass on (RFC 3261 §16.5, §16.6).
 
+use super::edit::{MAX_EDITS, MAX_EDIT_BYTES};
 use super::event::Event;
 use super::response_context::{in_order_of_trial, BranchState, Cancel, ClientBranch, Phase};
 use super::{ForwardOptions, OwnResponse, Proxy, Target};
@@ -37,6 +38,16 @@ pub enum DecisionError {
     BadReason,
     /// A header whose name is no token or whose value is more than one line; its index.
     BadHeader(usize),
+    /// An edit of a header field that only the server writes; which.
+    ProtectedHeader(&'static str),
+    /// A header field of a response of ours that the server writes itself; which.
+    OwnHeader(&'static str),
+    /// A body without the Content-Type that says what it is.
+    BadContentType,
+    /// There are more edits than a message may have; how many.
+    TooManyEdits(usize),
+    /// The edits would make the message too long; by how many bytes.
+    EditsTooLong(usize),
 }
 
 impl std::fmt::Display for DecisionError {
@@ -59,7 +70,39 @@ impl std::fmt::Display for DecisionError {
                     "header {index} has a name that is no token or a value with a line break"
                 )
             }
+            Self::ProtectedHeader(name) => {
+                write!(formatter, "{name} cannot be set: {}", why_protected(name))
+            }
+            Self::OwnHeader(name) => {
+                write!(
+                    formatter,
+                    "{name} is written by the server itself; leave it out"
+                )
+            }
+            Self::BadContentType => {
+                write!(formatter, "a body needs a content type such as text/plain")
+            }
+            Self::TooManyEdits(count) => {
+                write!(formatter, "{count} edits are more than {MAX_EDITS}")
+            }
+            Self::EditsTooLong(bytes) => {
+                write!(
+                    formatter,
+                    "edits with {bytes} bytes are longer than {MAX_EDIT_BYTES}"
+                )
+            }
         }
+    }
+}
+
+/// What to do instead of an edit that is refused.
+fn why_protected(name: &str) -> &'static str {
+    match name {
+        "Route" => "give the target a route",
+        "Record-Route" => "use record_route",
+        "From" | "To" => "that needs a back-to-back user agent",
+        "Content-Length" => "it follows from the body",
+        _ => "it is the server's own",
     }
 }
 
@@ -160,8 +203,7 @@ impl Proxy {
         };
         let context = &mut server.user;
         context.phase = Phase::Forwarding;
-        context.options = options;
-        context.is_awaited = options.report_failure;
+        context.set_options(options);
         context.waiting = in_order_of_trial(targets);
         self.start_next_group(now, id);
     }
@@ -176,7 +218,9 @@ impl Proxy {
             }
             let first = server.user.branches.len();
             for target in group {
+                let ring_timeout_ms = server.user.options.ring_timeout_ms;
                 server.user.branches.push(ClientBranch {
+                    ring_timeout_ms: target.ring_timeout_ms.or(ring_timeout_ms),
                     state: BranchState::Resolving(Box::new(target)),
                     cancel: Cancel::NotWanted,
                     has_timed_out: false,

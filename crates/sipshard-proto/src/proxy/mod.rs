@@ -5,10 +5,11 @@
 //! 1. [`Proxy::handle_message`] for each message that parsed, [`Proxy::handle_malformed`] for each that did not.
 //! 2. [`Proxy::handle_timeout`] when [`Proxy::next_deadline`] has come.
 //! 3. [`Proxy::poll_event`] until it returns `None`; each question is answered, now or later, by [`Proxy::forward`],
-//!    [`Proxy::respond`] or [`Proxy::pass_on`].
+//!    [`Proxy::respond`], [`Proxy::pass_on`] or [`Proxy::inspected`].
 //! 4. [`Proxy::take_questions`] gives next hops to locate; [`Proxy::handle_located`] and
 //!    [`Proxy::handle_lookup_failed`] take the answers.
-//! 5. After any of these, what stands in [`Proxy::outbox`] is sent and the outbox cleared.
+//! 5. [`Proxy::send_request`] sends a request of our own; an event tells its outcome.
+//! 6. After any of these, what stands in [`Proxy::outbox`] is sent and the outbox cleared.
 //!
 //! It has no socket and no clock: `now` is whatever the driver says, and must never go back.
 
@@ -19,12 +20,15 @@ mod blocklist;
 mod branch;
 mod cancel;
 mod decision;
+mod edit;
 mod event;
 mod failover;
 mod hop_order;
+mod inspection;
 mod locator;
 mod loop_detection;
 mod next_hop;
+mod own_request;
 mod own_response;
 mod request;
 mod request_copy;
@@ -38,9 +42,11 @@ mod validation;
 
 pub use arrival::{Arrival, NOWHERE};
 pub use decision::{DecisionError, Plan};
+pub use edit::{Edit, Edits, FieldName, MAX_EDITS, MAX_EDIT_BYTES};
 pub use event::{Event, Question, SharedRequest};
 pub use locator::{Hop, LocateQuestion};
-pub use own_response::OwnResponse;
+pub use own_request::{OwnField, OwnOutcome, OwnRequest, OwnRequestError, MAX_OWN_REQUESTS};
+pub use own_response::{check_response_name, OwnResponse};
 pub use response_context::{ForwardOptions, Target};
 pub use settings::{is_usable, Listener, Settings};
 
@@ -53,6 +59,7 @@ use crate::transaction::TransactionLayer;
 use acknowledge::ParkedAck;
 use blocklist::Blocklist;
 use locator::Locator;
+use own_request::OwnRequests;
 use response_context::ResponseContext;
 use std::collections::{BTreeSet, VecDeque};
 
@@ -66,6 +73,8 @@ enum ClientUse {
     Abandoned,
     /// The CANCEL of such a copy; nobody waits for its outcome.
     Cancel,
+    /// A request of our own, by its number.
+    Own(u64),
 }
 
 /// What is done with requests outside a dialog.
@@ -87,6 +96,7 @@ pub struct Proxy {
     /// Unfinished requests with a branch whose next hop is being looked up, by [`Handle::as_u64`].
     resolving: BTreeSet<u64>,
     parked_acks: Vec<ParkedAck>,
+    own_requests: OwnRequests,
     admission: Admission,
     unfinished: usize,
 }
@@ -104,6 +114,7 @@ impl Proxy {
             blocklist: Blocklist::default(),
             resolving: BTreeSet::new(),
             parked_acks: Vec::new(),
+            own_requests: OwnRequests::default(),
             admission: Admission::Open,
             unfinished: 0,
         }

@@ -2,8 +2,10 @@
 
 use super::arrival::Arrival;
 use super::best_response::rank;
+use super::edit::Edits;
 use super::event::SharedRequest;
 use super::failover::Spare;
+use super::inspection::Inspection;
 use super::route::RoutePlan;
 use crate::flow::Flow;
 use crate::header::{HeaderField, HeaderName};
@@ -35,6 +37,10 @@ pub struct Target {
     pub routes: Vec<Box<[u8]>>,
     /// The connection by which it is reached; without routes only. The URI counts when that is gone.
     pub flow: Option<Flow>,
+    /// Give up its branch when it rings for so long; what the [`ForwardOptions`] say when `None`.
+    pub ring_timeout_ms: Option<u64>,
+    /// What its copy differs in from the request as received.
+    pub edits: Edits,
 }
 
 impl Target {
@@ -45,7 +51,7 @@ impl Target {
 }
 
 /// How the policy wants a request forwarded.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct ForwardOptions {
     /// Stay on the path of the dialog.
     pub record_route: bool,
@@ -53,6 +59,10 @@ pub struct ForwardOptions {
     pub ring_timeout_ms: Option<u64>,
     /// Ask the policy before a failure goes upstream.
     pub report_failure: bool,
+    /// What responses of branches differ in when they go upstream.
+    pub response_edits: Edits,
+    /// Show the policy each provisional response and 2xx before it goes upstream.
+    pub inspect_responses: bool,
 }
 
 /// Whether a branch is to be cancelled. A CANCEL waits for the first provisional response (§9.1).
@@ -86,6 +96,8 @@ pub struct ClientBranch {
     pub state: BranchState,
     /// Whether it is to be cancelled.
     pub cancel: Cancel,
+    /// How long it may ring; Timer C when `None`.
+    pub ring_timeout_ms: Option<u64>,
     /// It rang for longer than allowed: whatever it answers to the CANCEL counts as 408.
     pub has_timed_out: bool,
     /// Where else it can go when its next hop fails.
@@ -125,6 +137,8 @@ pub struct ResponseContext {
     pub options: ForwardOptions,
     /// The policy keeps something for the case that all branches fail, and is told when that cannot happen any more.
     pub is_awaited: bool,
+    /// The policy's part in the responses, once it has wanted one.
+    pub inspection: Option<Box<Inspection>>,
 }
 
 impl ResponseContext {
@@ -142,6 +156,7 @@ impl ResponseContext {
             challenges: Vec::new(),
             options: ForwardOptions::default(),
             is_awaited: false,
+            inspection: None,
         }
     }
 
@@ -153,6 +168,21 @@ impl ResponseContext {
         let is_in_group = |target: &Target| target.q_milli == q_milli;
         let start = self.waiting.iter().position(is_in_group).unwrap_or(0);
         self.waiting.split_off(start)
+    }
+
+    /// Takes how the request is forwarded from now on.
+    pub fn set_options(&mut self, options: ForwardOptions) {
+        self.is_awaited = options.report_failure || options.inspect_responses;
+        match &mut self.inspection {
+            Some(inspection) => inspection.want(options.inspect_responses),
+            None if options.inspect_responses => {
+                let mut inspection = Box::<Inspection>::default();
+                inspection.want(true);
+                self.inspection = Some(inspection);
+            }
+            None => {}
+        }
+        self.options = options;
     }
 
     /// True when no branch can still answer.
@@ -242,6 +272,8 @@ mod tests {
             q_milli,
             routes: Vec::new(),
             flow: None,
+            ring_timeout_ms: None,
+            edits: Edits::NONE,
         }
     }
 

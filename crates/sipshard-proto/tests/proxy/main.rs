@@ -4,11 +4,14 @@
 mod acknowledge;
 mod dialog;
 mod draft;
+mod edits;
 mod endpoint;
+mod inspection;
 mod limits;
 mod locating;
 mod loop_detection;
 mod network;
+mod own_requests;
 mod policy;
 mod resolving;
 mod rfc_3263;

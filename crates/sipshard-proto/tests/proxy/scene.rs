@@ -3,7 +3,8 @@
 
 use crate::draft::{invite, Draft};
 use sipshard_proto::proxy::{
-    Arrival, Event, ForwardOptions, Listener, OwnResponse, Plan, Proxy, Question, Settings, Target,
+    Arrival, Edits, Event, ForwardOptions, Listener, OwnResponse, Plan, Proxy, Question, Settings,
+    Target,
 };
 use sipshard_proto::transaction::timer::TimerValues;
 use sipshard_proto::{Count, Handle, HeaderName, Message, Secret, Timestamp, Transport};
@@ -67,6 +68,8 @@ pub fn target(uri: &str) -> Target {
         q_milli: 1_000,
         routes: Vec::new(),
         flow: None,
+        ring_timeout_ms: None,
+        edits: Edits::NONE,
     }
 }
 
@@ -148,6 +151,14 @@ impl Scene {
         match self.proxy.poll_event() {
             Some(Event::BranchesFailed(question, response)) => (question, *response),
             _ => panic!("a question about a failure"),
+        }
+    }
+
+    /// The response that the policy is to look at.
+    pub fn inspection(&mut self) -> (Handle, Message<'static>) {
+        match self.proxy.poll_event() {
+            Some(Event::ResponseReceived(question, response)) => (question.id, *response),
+            _ => panic!("a response to look at"),
         }
     }
 
