@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import pytest
 
-from sipshard import Add, Forward, Reject, RequestTimeout, Respond, Router, Save, Target
+from sipshard import (
+    Add,
+    Destination,
+    Forward,
+    Reject,
+    RequestTimeout,
+    Respond,
+    Router,
+    Save,
+    Target,
+)
 from sipshard.policy.loader import load
 from sipshard.testing import (
     FakeClient,
@@ -59,8 +71,8 @@ def test_the_example_of_targets(tmp_path: Path) -> None:
     router = guide_example("phones_then_mobile", tmp_path)
     decision = decide(router, request("INVITE", BOB), location=LOCATION)
     assert isinstance(decision, Forward)
-    phone, mobile = decision.targets  # type: ignore[misc]  # the example makes two
-    assert (phone,) == LOCATION.lookup(BOB)
+    *phones, mobile = cast(Sequence[Destination], decision.targets)
+    assert tuple(phones) == LOCATION.lookup(BOB)
     assert mobile == Target(
         "sip:bob@mobile.example.com",
         q=0.5,
