@@ -33,7 +33,7 @@ pub enum Purpose {
     /// The order in which a call tries the ways to a server.
     HopOrder = 9,
     /// Call-ID and From tag of a request of our own.
-    OwnRequest = 10,
+    OwnRequest = 16,
 }
 
 impl Secret {

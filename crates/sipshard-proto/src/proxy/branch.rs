@@ -63,9 +63,8 @@ impl Proxy {
         };
         let context = &mut server.user;
         let is_invite = server.state.is_invite();
-        let record_route = context.options.record_route;
+        let (record_route, arrival) = (context.options.record_route, context.arrival);
         let ring_timeout_ms = context.branches[index].ring_timeout_ms;
-        let arrival = context.arrival;
         let BranchState::Resolving(target) =
             std::mem::replace(&mut context.branches[index].state, BranchState::Ended)
         else {

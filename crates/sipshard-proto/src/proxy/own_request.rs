@@ -4,7 +4,7 @@
 use super::decision::DecisionError;
 use super::edit::{FieldName, MAX_EDIT_BYTES};
 use super::event::Event;
-use super::next_hop::{Destination, NextHop};
+use super::next_hop::{Destination, NextHop, Way};
 use super::own_response::{is_one_line, is_token, write_field};
 use super::request_copy::{write_routes, Outbound, OwnVia};
 use super::route::{uri_of, Routed};
@@ -187,16 +187,6 @@ impl OwnRequest {
     }
 }
 
-/// Where a request of ours goes: nobody has sent it to us.
-fn destination<'a>(uri: &'a [u8], call_id: &'a [u8]) -> Destination<'a> {
-    Destination {
-        uri,
-        flow: None,
-        listener: 0,
-        call_id,
-    }
-}
-
 impl Proxy {
     /// Sends a request of ours; its number, under which [`Event::OwnRequestEnded`] tells what became of it.
     ///
@@ -214,8 +204,7 @@ impl Proxy {
             self.counts.add(Count::OwnRequestsRefused);
             return Err(OwnRequestError::TooMany);
         }
-        let hop = request.routed().next_hop.to_vec();
-        let hop = self.next_hop(now, destination(&hop, &request.call_id));
+        let hop = self.next_hop_of(now, &request);
         let id = self.own_requests.last_id + 1;
         match hop {
             NextHop::Unreachable => return Err(OwnRequestError::Unreachable),
@@ -225,7 +214,7 @@ impl Proxy {
                 let state = State::Resolving(Box::new(request), until);
                 self.own_requests.by_id.insert(id, state);
             }
-            NextHop::Reachable(way) => self.open_own_request(now, id, &request, way.path),
+            NextHop::Reachable(Way { path, .. }) => self.open_own_request(now, id, &request, path),
         }
         self.own_requests.last_id = id;
         self.counts.add(Count::OwnRequests);
@@ -268,7 +257,7 @@ impl Proxy {
     }
 
     /// What the transaction layer reports of a request of ours beside responses.
-    pub(super) fn hear_own_client(&mut self, id: u64, told: Told) {
+    pub(super) fn hear_own_silence(&mut self, id: u64, told: Told) {
         let outcome = match told {
             Told::TransportError => OwnOutcome::Unreachable,
             _ => OwnOutcome::Timeout,
@@ -285,26 +274,43 @@ impl Proxy {
     /// A name was looked up: sends what waited for it.
     pub(super) fn resume_own_requests(&mut self, now: Timestamp) {
         self.expire_own_requests(now);
-        let waiting = self.own_requests.by_id.iter().filter_map(|(&id, state)| {
-            let State::Resolving(request, _) = state else {
-                return None;
-            };
-            let hop = request.routed().next_hop.to_vec();
-            Some((id, hop, request.call_id.clone()))
-        });
-        let waiting: Vec<_> = waiting.collect();
-        for (id, hop, call_id) in waiting {
-            match self.next_hop(now, destination(&hop, &call_id)) {
-                NextHop::Resolving => {}
-                NextHop::Unreachable => self.end_own_request(id, OwnOutcome::Unreachable),
-                NextHop::Reachable(way) => {
-                    if let Some(State::Resolving(request, _)) = self.own_requests.by_id.remove(&id)
-                    {
-                        self.open_own_request(now, id, &request, way.path);
-                    }
+        let is_waiting = |state: &State| matches!(state, State::Resolving(..));
+        let requests = self.own_requests.by_id.iter();
+        let waiting: Vec<u64> = requests
+            .filter(|(_, state)| is_waiting(state))
+            .map(|(&id, _)| id)
+            .collect();
+        for id in waiting {
+            self.resume_own_request(now, id);
+        }
+    }
+
+    fn resume_own_request(&mut self, now: Timestamp, id: u64) {
+        let Some(State::Resolving(request, until)) = self.own_requests.by_id.remove(&id) else {
+            return;
+        };
+        match self.next_hop_of(now, &request) {
+            NextHop::Reachable(Way { path, .. }) => {
+                self.open_own_request(now, id, &request, path);
+            }
+            hop => {
+                let state = State::Resolving(request, until);
+                self.own_requests.by_id.insert(id, state);
+                if matches!(hop, NextHop::Unreachable) {
+                    self.end_own_request(id, OwnOutcome::Unreachable);
                 }
             }
         }
+    }
+
+    fn next_hop_of(&mut self, now: Timestamp, request: &OwnRequest) -> NextHop {
+        let destination = Destination {
+            uri: request.routed().next_hop,
+            flow: None,
+            listener: 0,
+            call_id: &request.call_id,
+        };
+        self.next_hop(now, destination)
     }
 
     /// A name that nobody looks up must not keep a place for ever.

@@ -180,7 +180,7 @@ pub struct OwnVia {
     pub inbound: Option<Flow>,
     /// The client transaction.
     pub handle: Handle,
-    /// What tells a loop from a spiral (RFC 5393 §4.2).
+    /// What decided where the request goes; 0 for one of our own, which nobody sent.
     pub loop_hash: u32,
 }
 

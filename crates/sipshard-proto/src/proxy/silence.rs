@@ -46,17 +46,17 @@ impl Proxy {
         }
     }
 
-    /// Of a transaction that has no branch: one that was given up, a CANCEL's, or that of a request of ours.
+    /// Of a transaction whose branch was given up, of a CANCEL's, or of a request of our own.
     fn hear_of_nobodys(&mut self, now: Timestamp, client: Handle, told: Told) {
         let Some(transaction) = self.transactions.drop_client(client) else {
             return;
         };
-        if let ClientUse::Own(id) = transaction.user {
-            self.hear_own_client(id, told);
-        }
         let is_unheard = transaction.user == ClientUse::Abandoned && told == Told::Timeout;
         if is_unheard || told == Told::TransportError {
             self.avoid(now, &transaction.path);
+        }
+        if let ClientUse::Own(own) = transaction.user {
+            self.hear_own_silence(own, told);
         }
     }
 

@@ -1,7 +1,7 @@
 //! Requests that the server sends itself (RFC 3261 §8.1).
 
 use crate::draft::answer;
-use crate::locating::hops;
+use crate::locating::{question, TO_NAME};
 use crate::scene::{only, settings, Scene, Sent, ALICE, BOB, TO_BOB};
 use sipshard_proto::proxy::{
     DecisionError, Event, LocateQuestion, OwnOutcome, OwnRequest, OwnRequestError, Settings,
@@ -105,12 +105,13 @@ fn section_16_7_step_3_a_response_with_another_via_is_not_its_answer() {
 #[test]
 fn it_waits_for_the_name_of_its_next_hop() {
     let mut scene = Scene::new();
-    let request = message("sip:bob@pbx.example");
-    let id = scene.proxy.send_request(scene.now, request).unwrap();
+    let id = scene
+        .proxy
+        .send_request(scene.now, message(TO_NAME))
+        .unwrap();
     assert!(scene.take_sent().is_empty());
-    let question = scene.lookup();
-    assert_eq!(&*question.host, "pbx.example");
-    let sent = only(scene.located_as(&question, hops(&[BOB])));
+    assert_eq!(scene.lookup(), question());
+    let sent = only(scene.located(&[BOB]));
     assert_eq!(sent.to, BOB.parse().unwrap());
     scene.receive(BOB, &answer(&sent, 404));
     assert_eq!(outcome(&mut scene), (id, Ok(404)));
@@ -120,22 +121,25 @@ fn it_waits_for_the_name_of_its_next_hop() {
 #[test]
 fn a_name_that_does_not_exist_is_unreachable() {
     let mut scene = Scene::new();
-    let request = message("sip:bob@nowhere.example");
-    let id = scene.proxy.send_request(scene.now, request).unwrap();
-    let question = scene.lookup();
-    scene.located_as(&question, Vec::new());
+    let id = scene
+        .proxy
+        .send_request(scene.now, message(TO_NAME))
+        .unwrap();
+    scene.located(&[]);
     assert_eq!(outcome(&mut scene), (id, Err("unreachable")));
 }
 
 #[test]
 fn a_name_that_nobody_looks_up_keeps_no_place() {
     let mut scene = Scene::new();
-    let request = message("sip:bob@pbx.example");
-    let id = scene.proxy.send_request(scene.now, request).unwrap();
+    let id = scene
+        .proxy
+        .send_request(scene.now, message(TO_NAME))
+        .unwrap();
     scene.pass_ms(32_000);
     let other = LocateQuestion {
         host: "other.example".into(),
-        ..scene.lookup()
+        ..question()
     };
     scene.located_as(&other, Vec::new());
     assert_eq!(outcome(&mut scene), (id, Err("timeout")));
