@@ -1,10 +1,11 @@
 //! One forwarded copy of a request: its next hop (RFC 3261 §16.6 step 7), its transaction, its Timer C (step 11).
 
+use super::event::SharedRequest;
 use super::failover::Spare;
 use super::locator::{Hop, LocateQuestion};
 use super::next_hop::{Destination, NextHop, Way};
 use super::request_copy::{Outbound, RequestCopy};
-use super::response_context::{BranchState, FinalResponse};
+use super::response_context::{BranchState, FinalResponse, Target};
 use super::route::Routed;
 use super::{ClientUse, Proxy};
 use crate::count::Count;
@@ -58,24 +59,17 @@ impl Proxy {
         (id, index): (Handle, usize),
         way: Way,
     ) {
-        let Some(server) = self.transactions.server_mut(id) else {
+        let Some((target, request)) = self.take_target(id, index) else {
             return;
         };
-        let context = &mut server.user;
+        let Some(server) = self.transactions.server(id) else {
+            return;
+        };
         let is_invite = server.state.is_invite();
-        let (record_route, arrival) = (context.options.record_route, context.arrival);
-        let ring_timeout_ms = context.branches[index].ring_timeout_ms;
-        let BranchState::Resolving(target) =
-            std::mem::replace(&mut context.branches[index].state, BranchState::Ended)
-        else {
-            return;
-        };
-        let Some(request) = context.request.clone() else {
-            return;
-        };
+        let (record_route, arrival) = (server.user.options.record_route, server.user.arrival);
+        let ring_timeout_ms = server.user.branches[index].ring_timeout_ms;
         let client_use = ClientUse::Branch { server: id, index };
-        let settings = &self.settings;
-        let outbound = Outbound::of(&way.path);
+        let (settings, outbound) = (&self.settings, Outbound::of(&way.path));
         let write = |handle, out: &mut Vec<u8>| {
             let copy = RequestCopy {
                 request: &request,
@@ -98,10 +92,30 @@ impl Proxy {
             branch.spare = Spare::of(target, way.others, since);
         }
         if is_invite {
-            let spent_ms = now.ms_since(since);
-            let left_ms = |limit_ms: u64| limit_ms.saturating_sub(spent_ms);
-            self.start_ring_timer(now, client, ring_timeout_ms.map(left_ms));
+            self.limit_ringing((now, since), client, ring_timeout_ms);
         }
+    }
+
+    /// What the copy of a branch that is `Resolving` is made from; the branch is `Ended` until the copy has left.
+    fn take_target(&mut self, id: Handle, index: usize) -> Option<(Box<Target>, SharedRequest)> {
+        let context = &mut self.transactions.server_mut(id)?.user;
+        let state = &mut context.branches.get_mut(index)?.state;
+        match std::mem::replace(state, BranchState::Ended) {
+            BranchState::Resolving(target) => Some((target, context.request.clone()?)),
+            _ => None,
+        }
+    }
+
+    /// Starts the timer of a copy that has left. The policy's limit runs from the first copy of the branch, Timer C from
+    /// each.
+    fn limit_ringing(
+        &mut self,
+        (now, since): (Timestamp, Timestamp),
+        client: Handle,
+        ring_timeout_ms: Option<u64>,
+    ) {
+        let left_ms = |limit_ms: u64| limit_ms.saturating_sub(now.ms_since(since));
+        self.start_ring_timer(now, client, ring_timeout_ms.map(left_ms));
     }
 
     /// Timer C (§16.6 step 11), or the policy's own, shorter limit.
