@@ -171,6 +171,7 @@ class Engine:
         domains: Sequence[str],
         secret: bytes,
         max_transactions: int,
+        udp_max_bytes: int,  # a longer request goes by TCP
         timers_ms: tuple[int, int, int, int],  # T1 T2 T4 C
         batch_delay_us: int,
         # most of a worker, of one address; bytes queued; ms for handshake, message, silence

@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import signal
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -127,6 +128,7 @@ class SignallingWorker(ChildProcess):
             domains=configuration.server.domains,
             secret=inheritance.installation_secret,
             max_transactions=configuration.limits.max_transactions,
+            udp_max_bytes=timers.udp_max_bytes or sys.maxsize,
             timers_ms=(timers.t1_ms, timers.t2_ms, timers.t4_ms, int(ring_s * 1000)),
             batch_delay_us=configuration.server.batch_delay_us,
             connections=_bounds(configuration.connections),

@@ -70,6 +70,8 @@ pub struct EngineSettings {
     pub secret: [u8; 16],
     /// New work is refused when so many transactions run.
     pub max_transactions: usize,
+    /// A longer request goes by TCP where UDP was not asked for (RFC 3261 §18.1.1).
+    pub udp_max_bytes: usize,
     /// Table 4 of RFC 3261.
     pub timers: TimerValues,
     /// How long a busy worker lets datagrams gather before it takes them together; zero: not at all.
@@ -109,6 +111,7 @@ impl EngineSettings {
             secret: Secret::new(self.secret),
             generation: self.generation as u8,
             max_transactions: self.max_transactions,
+            udp_max_bytes: self.udp_max_bytes,
             timers: self.timers,
         }
     }

@@ -111,6 +111,7 @@ fn proxy() -> Proxy {
         secret: SECRET,
         generation: 1,
         max_transactions: usize::MAX,
+        udp_max_bytes: 1_300,
         timers: TimerValues::default(),
     })
 }

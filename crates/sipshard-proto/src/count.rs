@@ -107,6 +107,8 @@ counts! {
     OwnRequests = "own_requests",
     /// Requests of a policy that were one too many.
     OwnRequestsRefused = "own_requests_refused",
+    /// Requests that went by TCP because they might not fit a datagram.
+    LargeRequests = "large_requests",
     /// Branches without a usable next hop.
     UnreachableTargets = "unreachable_targets",
     /// Next hops whose name could not be looked up: no name server answered.

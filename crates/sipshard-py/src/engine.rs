@@ -46,7 +46,7 @@ pub struct Engine {
 #[pymethods]
 impl Engine {
     #[new]
-    #[pyo3(signature = (*, shard, generation, region, wakeups, listeners, domains, secret, max_transactions, timers_ms, batch_delay_us, connections, proxy_protocol, tls, standby))]
+    #[pyo3(signature = (*, shard, generation, region, wakeups, listeners, domains, secret, max_transactions, udp_max_bytes, timers_ms, batch_delay_us, connections, proxy_protocol, tls, standby))]
     // Keyword-only: every argument names itself where the engine is made, once per worker.
     #[allow(clippy::too_many_arguments)]
     fn new(
@@ -58,6 +58,7 @@ impl Engine {
         domains: Vec<String>,
         secret: [u8; 16],
         max_transactions: usize,
+        udp_max_bytes: usize,
         timers_ms: (u32, u32, u32, u32),
         batch_delay_us: u64,
         connections: PyConnections,
@@ -78,6 +79,7 @@ impl Engine {
             domains,
             secret,
             max_transactions,
+            udp_max_bytes,
             timers: TimerValues {
                 t1_ms,
                 t2_ms,

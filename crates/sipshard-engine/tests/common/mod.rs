@@ -70,6 +70,7 @@ impl Estate {
             domains: vec!["example.com".into()],
             secret: SECRET,
             max_transactions: 1_000,
+            udp_max_bytes: 1_300,
             timers: TimerValues::default(),
             batch_delay: Duration::ZERO,
             streams: StreamSettings::default(),

@@ -39,6 +39,7 @@ impl Proxy {
             flow: plan.flow,
             listener: arrival.listener,
             call_id: request.call_id(),
+            request_bytes: request.bytes().len(),
         };
         match self.next_hop(now, destination) {
             NextHop::Unreachable => self.counts.add(Count::UnreachableTargets),

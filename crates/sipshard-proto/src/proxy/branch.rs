@@ -38,6 +38,7 @@ impl Proxy {
             flow,
             listener,
             call_id: request.call_id(),
+            request_bytes: request.bytes().len(),
         };
         match self.next_hop(now, destination) {
             NextHop::Resolving => {
@@ -223,6 +224,7 @@ mod tests {
             secret: Secret::new([0; 16]),
             generation: 0,
             max_transactions: 100,
+            udp_max_bytes: 1_300,
             timers: TimerValues::default(),
         })
     }

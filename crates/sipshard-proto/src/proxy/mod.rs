@@ -25,6 +25,7 @@ mod event;
 mod failover;
 mod hop_order;
 mod inspection;
+mod large_request;
 mod locator;
 mod loop_detection;
 mod next_hop;

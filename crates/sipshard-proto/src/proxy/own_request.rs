@@ -25,6 +25,8 @@ use hashbrown::HashMap;
 
 /// So many requests of ours may wait for their outcome in one worker.
 pub const MAX_OWN_REQUESTS: usize = 1_000;
+/// What the header fields of a request of ours take, about.
+const OWN_FIELDS_BYTES: usize = 500;
 
 /// Name and value of a header field.
 pub type OwnField = (Box<[u8]>, Box<[u8]>);
@@ -309,6 +311,7 @@ impl Proxy {
             flow: None,
             listener: 0,
             call_id: &request.call_id,
+            request_bytes: OWN_FIELDS_BYTES + request.body.len(),
         };
         self.next_hop(now, destination)
     }

@@ -55,6 +55,8 @@ pub struct Settings {
     pub generation: u8,
     /// New work is refused when so many transactions run.
     pub max_transactions: usize,
+    /// A longer request goes by TCP where UDP was not asked for (§18.1.1).
+    pub udp_max_bytes: usize,
     /// Table 4 of RFC 3261.
     pub timers: TimerValues,
 }

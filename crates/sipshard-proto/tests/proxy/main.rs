@@ -7,6 +7,7 @@ mod draft;
 mod edits;
 mod endpoint;
 mod inspection;
+mod large_requests;
 mod limits;
 mod locating;
 mod loop_detection;

@@ -27,6 +27,8 @@ pub struct Sent {
     /// The millisecond of the test.
     pub at_ms: u64,
     pub listener: u16,
+    pub transport: Transport,
+    pub client: Option<Handle>,
     pub to: SocketAddr,
     pub bytes: Vec<u8>,
 }
@@ -57,6 +59,7 @@ pub fn settings() -> Settings {
         secret: Secret::new([42; 16]),
         generation: 1,
         max_transactions: 10_000,
+        udp_max_bytes: 1_300,
         timers: TimerValues::default(),
     }
 }
@@ -130,6 +133,8 @@ impl Scene {
         let sent = outbox.iter().map(|outgoing| Sent {
             at_ms,
             listener: outgoing.path.listener,
+            transport: outgoing.path.transport,
+            client: outgoing.client,
             to: outgoing.path.destination,
             bytes: outgoing.bytes.to_vec(),
         });
