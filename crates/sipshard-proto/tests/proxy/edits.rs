@@ -2,6 +2,7 @@
 
 use crate::dialog;
 use crate::draft::{ack_to_failure, answer, in_dialog, invite, Draft};
+use crate::locating::TO_NAME;
 use crate::scene::{only, target, Scene, Sent, ALICE, BOB, CAROL, TO_BOB, TO_CAROL};
 use proptest::prelude::*;
 use sipshard_proto::proxy::{
@@ -167,6 +168,21 @@ fn each_branch_has_its_own_edits() {
     assert!(copies.iter().all(is_repeated), "retransmissions");
     scene.receive(BOB, &answer(&copies[0], 180));
     scene.receive(CAROL, &answer(&copies[1], 200));
+}
+
+#[test]
+fn rfc3263_4_3_the_next_hop_gets_the_same_edits() {
+    let mut scene = Scene::new();
+    scene.ring_as(
+        vec![edited(TO_NAME, vec![add("X-A", "1")])],
+        ForwardOptions::default(),
+    );
+    let first = only(scene.located(&[BOB, CAROL]));
+    let later = scene.pass_ms(32_000);
+    let second = later.iter().find(|sent| sent.to == CAROL.parse().unwrap());
+    for copy in [&first, second.unwrap()] {
+        assert!(copy.text().contains("X-A: 1\r\n"));
+    }
 }
 
 #[test]
