@@ -169,6 +169,7 @@ class Engine:
         domains: Sequence[str],
         secret: bytes,
         max_transactions: int,
+        max_branches: int,
         timers_ms: tuple[int, int, int, int],  # T1 T2 T4 C
         batch_delay_us: int,
         # most of a worker, of one address; bytes queued; ms for handshake, message, silence
@@ -223,6 +224,7 @@ class Engine:
         record_route: bool,
         ring_timeout_s: float | None,
         report_failure: bool,
+        recurse: bool,
     ) -> bool: ...  # ValueError: unusable uri
     def pass_on(self, id: int) -> bool: ...  # after "failure": send the best response upstream
     def count(self, name: str, n: int) -> None: ...

@@ -244,6 +244,13 @@ class Limits(Table):
     max_transactions: StrictInt = Field(
         default=200_000, ge=1, description="Transactions of one worker at a time; about 3 kB each."
     )
+    max_branches: StrictInt = Field(
+        default=12,
+        ge=1,
+        le=64,
+        description="Targets that one request may be forked to, redirections included; the least "
+        "preferred ones are left out (RFC 5393 §3).",
+    )
     mailbox_kb: Annotated[StrictInt, AfterValidator(_power_of_two)] = Field(
         default=256,
         ge=128,

@@ -60,12 +60,16 @@ class Forward:
     seconds that a branch may ring (the configuration's without it). ``on_failure`` is called with
     the request and the best response when every branch has failed; it returns the next decision,
     or None to pass that response on.
+
+    ``recurse`` tries the contacts of a 3xx as further targets, each once and by their q (§16.7 step
+    4), where the caller would get the 3xx without it. Only for a Request-URI that is yours (§16.5).
     """
 
     targets: Target | Sequence[Target]
     record_route: bool = False
     ring_timeout: float | None = None
     on_failure: FailureHandler | None = None
+    recurse: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,6 +62,7 @@ class ProxyEngine(Protocol):
         record_route: bool,
         ring_timeout_s: float | None,
         report_failure: bool,
+        recurse: bool,
     ) -> bool:
         """Proxies the request to ``targets``. Raises ValueError for an unusable URI."""
 
@@ -201,6 +202,7 @@ class Execution:
             decision.record_route,
             decision.ring_timeout,
             on_failure is not None,
+            decision.recurse,
         )
 
     def _remember(self, transaction_id: int, on_failure: FailureHandler) -> None:

@@ -28,6 +28,7 @@ class Forwarded(NamedTuple):
     record_route: bool
     ring_timeout_s: float | None
     report_failure: bool
+    recurse: bool = False
 
 
 class FakeEngine:
@@ -60,13 +61,14 @@ class FakeEngine:
         record_route: bool,
         ring_timeout_s: float | None,
         report_failure: bool,
+        recurse: bool,
     ) -> bool:
         """Remembers a forwarded request. ValueError for a target that is no URI."""
         if any(":" not in uri for uri, *_ in targets):
             raise ValueError("unusable uri")
         plain = [(uri, q_milli, tuple(routes), flow) for uri, q_milli, routes, flow in targets]
         self.forwards.append(
-            Forwarded(transaction_id, plain, record_route, ring_timeout_s, report_failure)
+            Forwarded(transaction_id, plain, record_route, ring_timeout_s, report_failure, recurse)
         )
         return True
 

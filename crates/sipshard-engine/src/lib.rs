@@ -69,6 +69,8 @@ pub struct EngineSettings {
     pub secret: [u8; 16],
     /// New work is refused when so many transactions run.
     pub max_transactions: usize,
+    /// One request is forked to so many targets at most.
+    pub max_branches: usize,
     /// Table 4 of RFC 3261.
     pub timers: TimerValues,
     /// How long a busy worker lets datagrams gather before it takes them together; zero: not at all.
@@ -108,6 +110,7 @@ impl EngineSettings {
             secret: Secret::new(self.secret),
             generation: self.generation as u8,
             max_transactions: self.max_transactions,
+            max_branches: self.max_branches,
             timers: self.timers,
         }
     }

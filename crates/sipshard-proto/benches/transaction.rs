@@ -111,6 +111,7 @@ fn proxy() -> Proxy {
         secret: SECRET,
         generation: 1,
         max_transactions: usize::MAX,
+        max_branches: 12,
         timers: TimerValues::default(),
     })
 }

@@ -101,6 +101,10 @@ counts! {
     AcksMissing = "acks_missing",
     /// Requests whose policy did not decide in time.
     DecisionTimeouts = "decision_timeouts",
+    /// Targets left out because a request had too many.
+    TargetsDropped = "targets_dropped",
+    /// Contacts of 3xx responses that were tried.
+    RedirectionsFollowed = "redirections_followed",
     /// Branches without a usable next hop.
     UnreachableTargets = "unreachable_targets",
     /// Next hops whose name could not be looked up: no name server answered.

@@ -43,7 +43,7 @@ pub struct Engine {
 #[pymethods]
 impl Engine {
     #[new]
-    #[pyo3(signature = (*, shard, generation, region, wakeups, listeners, domains, secret, max_transactions, timers_ms, batch_delay_us, connections, proxy_protocol, tls, standby))]
+    #[pyo3(signature = (*, shard, generation, region, wakeups, listeners, domains, secret, max_transactions, max_branches, timers_ms, batch_delay_us, connections, proxy_protocol, tls, standby))]
     // Keyword-only: every argument names itself where the engine is made, once per worker.
     #[allow(clippy::too_many_arguments)]
     fn new(
@@ -55,6 +55,7 @@ impl Engine {
         domains: Vec<String>,
         secret: [u8; 16],
         max_transactions: usize,
+        max_branches: usize,
         timers_ms: (u32, u32, u32, u32),
         batch_delay_us: u64,
         connections: PyConnections,
@@ -75,6 +76,7 @@ impl Engine {
             domains,
             secret,
             max_transactions,
+            max_branches,
             timers: TimerValues {
                 t1_ms,
                 t2_ms,
@@ -203,7 +205,8 @@ impl Engine {
             .map_err(unusable)
     }
 
-    #[pyo3(signature = (id, targets, record_route, ring_timeout_s, report_failure))]
+    #[pyo3(signature = (id, targets, record_route, ring_timeout_s, report_failure, recurse))]
+    #[allow(clippy::too_many_arguments)] // As the stub has them; a plan would be one more type to convert.
     fn forward(
         &mut self,
         id: u64,
@@ -211,12 +214,14 @@ impl Engine {
         record_route: bool,
         ring_timeout_s: Option<f64>,
         report_failure: bool,
+        recurse: bool,
     ) -> PyResult<bool> {
         let targets: PyResult<Vec<_>> = targets.iter().map(target).collect();
         let options = ForwardOptions {
             record_route,
             ring_timeout_ms: ring_timeout_s.map(|seconds| (seconds.max(0.0) * 1_000.0) as u64),
             report_failure,
+            recurse,
         };
         let plan = Plan {
             targets: targets?,

@@ -69,6 +69,7 @@ impl Estate {
             }],
             domains: vec!["example.com".into()],
             secret: SECRET,
+            max_branches: 12,
             max_transactions: 1_000,
             timers: TimerValues::default(),
             batch_delay: Duration::ZERO,

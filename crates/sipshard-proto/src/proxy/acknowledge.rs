@@ -49,6 +49,7 @@ impl Proxy {
                     arrival,
                     routed,
                     record_route: false,
+                    breadth: None,
                     outbound: Outbound::of(&path),
                     handle: stateless_handle(&self.settings.secret, request),
                 };

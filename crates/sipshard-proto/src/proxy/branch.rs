@@ -64,6 +64,7 @@ impl Proxy {
         let context = &mut server.user;
         let is_invite = server.state.is_invite();
         let (options, arrival) = (context.options, context.arrival);
+        let breadth = context.branches[index].breadth;
         let BranchState::Resolving(target) =
             std::mem::replace(&mut context.branches[index].state, BranchState::Ended)
         else {
@@ -81,6 +82,7 @@ impl Proxy {
                 arrival,
                 routed: Routed::to(&target.uri, target.route_set()),
                 record_route: options.record_route,
+                breadth,
                 outbound,
                 handle,
             };
@@ -137,6 +139,14 @@ impl Proxy {
             } else {
                 response
             });
+        }
+    }
+
+    /// Notes that a branch ended without anything to pass on: others were tried in its place.
+    pub(super) fn end_redirected(&mut self, id: Handle, index: usize) {
+        let server = self.transactions.server_mut(id);
+        if let Some(branch) = server.and_then(|server| server.user.branches.get_mut(index)) {
+            branch.state = BranchState::Ended;
         }
     }
 
@@ -205,6 +215,7 @@ mod tests {
             secret: Secret::new([0; 16]),
             generation: 0,
             max_transactions: 100,
+            max_branches: 12,
             timers: TimerValues::default(),
         })
     }

@@ -1,7 +1,10 @@
 //! The policy's decisions are carried out: forward, respond, pass on (RFC 3261 §16.5, §16.6).
 
+use super::breadth::{max_breadth, share};
 use super::event::Event;
-use super::response_context::{in_order_of_trial, BranchState, Cancel, ClientBranch, Phase};
+use super::response_context::{
+    in_order_of_trial, most_preferred, BranchState, Cancel, ClientBranch, Phase,
+};
 use super::{ForwardOptions, OwnResponse, Proxy, Target};
 use crate::count::Count;
 use crate::slots::Handle;
@@ -155,14 +158,29 @@ impl Proxy {
         targets: Vec<Target>,
         options: ForwardOptions,
     ) {
+        let max_branches = self.settings.max_branches;
         let Some(server) = self.transactions.server_mut(id) else {
             return;
         };
         let context = &mut server.user;
+        context.breadth = context.request.as_ref().map_or(0, |it| max_breadth(it));
+        if context.breadth == 0 {
+            self.answer(now, id, OwnResponse::of(440));
+            return;
+        }
+        let wanted = targets.len();
+        let targets = most_preferred(targets, max_branches);
         context.phase = Phase::Forwarding;
         context.options = options;
         context.is_awaited = options.report_failure;
+        context.targets_left = max_branches - targets.len();
+        if options.recurse {
+            let uris = targets.iter().map(|target| target.uri.clone());
+            context.target_set.extend(uris);
+        }
+        let dropped = wanted - targets.len();
         context.waiting = in_order_of_trial(targets);
+        self.counts.add_many(Count::TargetsDropped, dropped as u64);
         self.start_next_group(now, id);
     }
 
@@ -174,17 +192,18 @@ impl Proxy {
             if group.is_empty() {
                 return self.conclude(now, id);
             }
-            let first = server.user.branches.len();
-            for target in group {
+            let (first, count) = (server.user.branches.len(), group.len());
+            let breadth = server.user.breadth;
+            for (index, target) in group.into_iter().enumerate() {
                 server.user.branches.push(ClientBranch {
                     state: BranchState::Resolving(Box::new(target)),
                     cancel: Cancel::NotWanted,
+                    breadth: (count > 1).then(|| share(breadth, index, count)),
                     has_timed_out: false,
                     spare: None,
                 });
             }
-            let last = server.user.branches.len();
-            for index in first..last {
+            for index in first..first + count {
                 self.start_branch(now, id, index);
             }
             let server = self.transactions.server(id);
@@ -266,7 +285,7 @@ fn check_plan(plan: &Plan) -> Result<(), DecisionError> {
 }
 
 /// The header part of a URI is no part of a Request-URI (§19.1.1, table 1).
-fn strip_uri_headers(target: &mut Target) {
+pub(super) fn strip_uri_headers(target: &mut Target) {
     let headers = Uri::parse(&target.uri).map_or(0, |uri| uri.headers.len());
     if headers > 0 {
         let end = target.uri.len() - headers - 1;

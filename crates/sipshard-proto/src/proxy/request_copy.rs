@@ -22,6 +22,8 @@ pub struct RequestCopy<'a> {
     pub routed: Routed<'a>,
     /// Whether we stay on the path of the dialog.
     pub record_route: bool,
+    /// Its Max-Breadth, where that is not the received one.
+    pub breadth: Option<u16>,
     /// How it leaves.
     pub outbound: Outbound,
     /// The client transaction.
@@ -150,12 +152,18 @@ impl RequestCopy<'_> {
                 }
                 // What is left of it is in `routed`.
                 HeaderName::Route => {}
+                HeaderName::MaxBreadth if self.breadth.is_some() => {}
                 _ => out.extend_from_slice(self.request.text(field.whole)),
             }
         }
         if !has_max_forwards {
             // RFC 3261 §16.6 step 3: "if the copy does not contain a Max-Forwards, the proxy MUST add one".
             write_max_forwards(70, out);
+        }
+        if let Some(breadth) = self.breadth {
+            out.extend_from_slice(b"Max-Breadth: ");
+            write_decimal(out, u32::from(breadth));
+            out.extend_from_slice(b"\r\n");
         }
     }
 

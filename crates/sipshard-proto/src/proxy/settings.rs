@@ -55,6 +55,8 @@ pub struct Settings {
     pub generation: u8,
     /// New work is refused when so many transactions run.
     pub max_transactions: usize,
+    /// One request is forked to so many targets at most; the least preferred ones are left out.
+    pub max_branches: usize,
     /// Table 4 of RFC 3261.
     pub timers: TimerValues,
 }

@@ -9,6 +9,7 @@ pub const RECORD_ROUTE: ForwardOptions = ForwardOptions {
     record_route: true,
     ring_timeout_ms: None,
     report_failure: false,
+    recurse: false,
 };
 
 /// Alice calls, Bob answers, Alice acknowledges; the 200 that she got.

@@ -2,6 +2,7 @@
 //! core to.
 
 mod acknowledge;
+mod breadth;
 mod dialog;
 mod draft;
 mod endpoint;
@@ -10,6 +11,7 @@ mod locating;
 mod loop_detection;
 mod network;
 mod policy;
+mod redirection;
 mod resolving;
 mod rfc_3263;
 mod scene;

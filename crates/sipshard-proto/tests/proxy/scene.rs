@@ -56,6 +56,7 @@ pub fn settings() -> Settings {
         secret: Secret::new([42; 16]),
         generation: 1,
         max_transactions: 10_000,
+        max_branches: 12,
         timers: TimerValues::default(),
     }
 }
