@@ -125,6 +125,7 @@ class SignallingWorker(ChildProcess):
             secret=inheritance.installation_secret,
             max_transactions=configuration.limits.max_transactions,
             max_branches=configuration.limits.max_branches,
+            overload_ms=(configuration.overload.start_ms, configuration.overload.full_ms),
             timers_ms=(timers.t1_ms, timers.t2_ms, timers.t4_ms, int(ring_s * 1000)),
             batch_delay_us=configuration.server.batch_delay_us,
             connections=_bounds(configuration.connections),

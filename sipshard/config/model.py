@@ -29,6 +29,7 @@ from sipshard.config.address import (
     parse_listen_address,
 )
 from sipshard.config.dns import Dns
+from sipshard.config.overload import Overload
 from sipshard.config.problem import problem
 from sipshard.config.table import Number, RelativePath, Table
 
@@ -452,6 +453,7 @@ class Configuration(Table):
     location: Location = Field(default_factory=Location)
     auth: Auth = Field(default_factory=Auth)
     limits: Limits = Field(default_factory=Limits)
+    overload: Overload = Field(default_factory=Overload)
     transaction: Transaction = Field(default_factory=Transaction)
     dns: Dns = Field(default_factory=Dns)
     connections: Connections = Field(default_factory=Connections)

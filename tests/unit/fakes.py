@@ -39,6 +39,7 @@ class FakeEngine:
         self.forwards: list[Forwarded] = []
         self.passed_on: list[int] = []
         self.counters: dict[str, int] = {}
+        self.merged: set[int] = set()
 
     def respond(
         self,
@@ -71,6 +72,10 @@ class FakeEngine:
             Forwarded(transaction_id, plain, record_route, ring_timeout_s, report_failure, recurse)
         )
         return True
+
+    def refuse_merged(self, transaction_id: int) -> bool:
+        """Whether the test has said that the request is another one's copy."""
+        return transaction_id in self.merged
 
     def pass_on(self, transaction_id: int) -> bool:
         """Remembers that the best response was passed on."""

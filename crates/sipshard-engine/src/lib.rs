@@ -6,6 +6,7 @@ mod batching;
 mod connections;
 mod core;
 mod engine;
+mod lag;
 mod mode;
 mod parcel;
 mod ports;
@@ -25,7 +26,7 @@ pub use sipshard_shm as shm;
 
 use connections::ConnectionsError;
 use sipshard_net::steering::Steering;
-use sipshard_proto::proxy::{self, Listener};
+use sipshard_proto::proxy::{self, Listener, OverloadSettings};
 use sipshard_proto::transaction::timer::TimerValues;
 use sipshard_proto::{Count, Secret, Transport};
 use sipshard_shm::Region;
@@ -71,6 +72,8 @@ pub struct EngineSettings {
     pub max_transactions: usize,
     /// One request is forked to so many targets at most.
     pub max_branches: usize,
+    /// When new work is refused because messages wait too long.
+    pub overload: OverloadSettings,
     /// Table 4 of RFC 3261.
     pub timers: TimerValues,
     /// How long a busy worker lets datagrams gather before it takes them together; zero: not at all.
@@ -111,6 +114,7 @@ impl EngineSettings {
             generation: self.generation as u8,
             max_transactions: self.max_transactions,
             max_branches: self.max_branches,
+            overload: self.overload,
             timers: self.timers,
         }
     }

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use criterion::{criterion_group, criterion_main, Criterion};
 use sipshard_proto::outbox::{Outbox, Path};
 use sipshard_proto::proxy::{
-    Arrival, Event, ForwardOptions, Listener, OwnResponse, Plan, Proxy, Settings, Target,
+    Arrival, Event, ForwardOptions, Listener, OverloadSettings, OwnResponse, Plan, Proxy, Settings,
+    Target,
 };
 use sipshard_proto::transaction::branch::Branch;
 use sipshard_proto::transaction::key::TransactionKey;
@@ -112,6 +113,10 @@ fn proxy() -> Proxy {
         generation: 1,
         max_transactions: usize::MAX,
         max_branches: 12,
+        overload: OverloadSettings {
+            start_ms: 100,
+            full_ms: 300,
+        },
         timers: TimerValues::default(),
     })
 }

@@ -87,6 +87,12 @@ counts! {
     StrayResponses = "stray_responses",
     /// Requests that came back to us unchanged and were refused.
     LoopsDetected = "loops_detected",
+    /// Copies of a request that this server answers already; refused.
+    MergedRequests = "merged_requests",
+    /// Requests refused because messages wait too long.
+    RefusedOverload = "refused_overload",
+    /// Emergency calls that were served all the same.
+    EmergenciesSpared = "emergencies_spared",
     /// Requests refused because the worker is stopping.
     RefusedStopping = "refused_stopping",
     /// Requests refused because the transaction table is full.

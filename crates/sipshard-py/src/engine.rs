@@ -9,7 +9,8 @@ use pyo3::prelude::*;
 use pyo3::types::PyString;
 use sipshard_engine::{self as engine, EngineSettings, ListenerSettings, StreamSettings};
 use sipshard_proto::proxy::{
-    DecisionError, Event, ForwardOptions, Hop, LocateQuestion, OwnResponse, Plan, Question, Target,
+    DecisionError, Event, ForwardOptions, Hop, LocateQuestion, OverloadSettings, OwnResponse, Plan,
+    Question, Target,
 };
 use sipshard_proto::transaction::timer::TimerValues;
 use sipshard_proto::{Flow, Handle, Transport};
@@ -43,7 +44,7 @@ pub struct Engine {
 #[pymethods]
 impl Engine {
     #[new]
-    #[pyo3(signature = (*, shard, generation, region, wakeups, listeners, domains, secret, max_transactions, max_branches, timers_ms, batch_delay_us, connections, proxy_protocol, tls, standby))]
+    #[pyo3(signature = (*, shard, generation, region, wakeups, listeners, domains, secret, max_transactions, max_branches, overload_ms, timers_ms, batch_delay_us, connections, proxy_protocol, tls, standby))]
     // Keyword-only: every argument names itself where the engine is made, once per worker.
     #[allow(clippy::too_many_arguments)]
     fn new(
@@ -56,6 +57,7 @@ impl Engine {
         secret: [u8; 16],
         max_transactions: usize,
         max_branches: usize,
+        overload_ms: (u32, u32),
         timers_ms: (u32, u32, u32, u32),
         batch_delay_us: u64,
         connections: PyConnections,
@@ -77,6 +79,10 @@ impl Engine {
             secret,
             max_transactions,
             max_branches,
+            overload: OverloadSettings {
+                start_ms: overload_ms.0,
+                full_ms: overload_ms.1,
+            },
             timers: TimerValues {
                 t1_ms,
                 t2_ms,
@@ -232,6 +238,11 @@ impl Engine {
             .proxy()
             .forward(now, Handle::from_u64(id), plan)
             .map_err(unusable)
+    }
+
+    fn refuse_merged(&mut self, id: u64) -> bool {
+        let now = self.engine.now();
+        self.engine.proxy().refuse_merged(now, Handle::from_u64(id))
     }
 
     fn pass_on(&mut self, id: u64) -> bool {

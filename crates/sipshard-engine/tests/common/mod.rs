@@ -70,6 +70,10 @@ impl Estate {
             domains: vec!["example.com".into()],
             secret: SECRET,
             max_branches: 12,
+            overload: sipshard_proto::proxy::OverloadSettings {
+                start_ms: 0,
+                full_ms: 0,
+            },
             max_transactions: 1_000,
             timers: TimerValues::default(),
             batch_delay: Duration::ZERO,

@@ -216,6 +216,10 @@ mod tests {
             generation: 0,
             max_transactions: 100,
             max_branches: 12,
+            overload: super::super::OverloadSettings {
+                start_ms: 0,
+                full_ms: 0,
+            },
             timers: TimerValues::default(),
         })
     }

@@ -3,7 +3,8 @@
 
 use crate::draft::{invite, Draft};
 use sipshard_proto::proxy::{
-    Arrival, Event, ForwardOptions, Listener, OwnResponse, Plan, Proxy, Question, Settings, Target,
+    Arrival, Event, ForwardOptions, Listener, OverloadSettings, OwnResponse, Plan, Proxy, Question,
+    Settings, Target,
 };
 use sipshard_proto::transaction::timer::TimerValues;
 use sipshard_proto::{Count, Handle, HeaderName, Message, Secret, Timestamp, Transport};
@@ -57,6 +58,10 @@ pub fn settings() -> Settings {
         generation: 1,
         max_transactions: 10_000,
         max_branches: 12,
+        overload: OverloadSettings {
+            start_ms: 100,
+            full_ms: 300,
+        },
         timers: TimerValues::default(),
     }
 }
