@@ -14,6 +14,7 @@ import socket
 import threading
 import time
 import uuid
+from collections import deque
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -66,6 +67,7 @@ class Phone:
     behaviour: Literal["answer", "ring", "busy"] = "answer"
     timeout_s: float = 32.0
     calls_taken: int = field(default=0, init=False)
+    requests_taken: deque[Message] = field(default_factory=lambda: deque(maxlen=64), init=False)
     _socket: socket.socket = field(init=False)
     _waiting: dict[str, queue.SimpleQueue[Message]] = field(default_factory=dict, init=False)
     _taken: Dialog | None = field(default=None, init=False)
@@ -233,6 +235,7 @@ class Phone:
             self._socket.sendto(bytes(response), source)
 
     def _answers_to(self, request: Message) -> list[Message]:
+        self.requests_taken.append(request)
         contact = (("Contact", f"<{self.contact}>"),)
         if request.method == "ACK":
             return []

@@ -14,31 +14,51 @@ What is here is the whole interface of a policy script::
 
 from __future__ import annotations
 
+from sipshard.policy.client import (
+    Client,
+    RequestFailed,
+    RequestNotAnsweredError,
+    RequestTimeout,
+    TooManyRequests,
+)
 from sipshard.policy.decision import (
     Decision,
     Forward,
     Redirect,
-    Registered,
     Reject,
     Respond,
     Save,
 )
+from sipshard.policy.edit import Add, Body, Edit, Remove, Replace
 from sipshard.policy.router import Location, Router, Server
+from sipshard.policy.target import Destination, Registered, Target
 from sipshard.sip import Contact, Request, Response, Uri
 
 __all__ = [
+    "Add",
+    "Body",
+    "Client",
     "Contact",
     "Decision",
+    "Destination",
+    "Edit",
     "Forward",
     "Location",
     "Redirect",
     "Registered",
     "Reject",
+    "Remove",
+    "Replace",
     "Request",
+    "RequestFailed",
+    "RequestNotAnsweredError",
+    "RequestTimeout",
     "Respond",
     "Response",
     "Router",
     "Save",
     "Server",
+    "Target",
+    "TooManyRequests",
     "Uri",
 ]

@@ -13,6 +13,8 @@ __all__ = [
     "Tls",
     "Uri",
     "attach_steering",
+    "check_edits",
+    "check_response_headers",
     "die_with_parent",
     "pin_to_cpu",
     "raise_descriptor_limit",
@@ -171,6 +173,7 @@ class Engine:
         max_transactions: int,
         max_branches: int,
         overload_ms: tuple[int, int],  # delay from which new work is refused in part, and in whole
+        udp_max_bytes: int,  # a longer request goes by TCP
         timers_ms: tuple[int, int, int, int],  # T1 T2 T4 C
         batch_delay_us: int,
         # most of a worker, of one address; bytes queued; ms for handshake, message, silence
@@ -185,8 +188,11 @@ class Engine:
         """Takes what waits for a decision.
 
         ("request", id, request, None), ("failure", id, request, best response),
+        ("inspection", id, request, response): a response goes upstream after inspected(),
         ("cancelled", id, request, None): a decision would come too late, ("settled", id, None,
-        None): what was forwarded with report_failure has not failed.
+        None): what was forwarded with report_failure or responses is over. With the number of
+        send_request: ("response", number, None, final response), ("timeout", number, None, None),
+        ("unreachable", number, None, None).
         """
     def lookups(self) -> list[tuple[str, int, str, bool]]:
         """Takes the next hops to locate (RFC 3263): (host, port, transport, secure).
@@ -220,16 +226,39 @@ class Engine:
     def forward(
         self,
         id: int,
-        # (uri, q_milli, route set, flow)
-        targets: Sequence[tuple[str, int, Sequence[str], str | None]],
+        targets: Sequence[
+            tuple[
+                str,
+                int,
+                Sequence[str],
+                str | None,
+                float | None,
+                Sequence[tuple[str, str, str | bytes]],
+            ]
+        ],  # (uri, q_milli, route set, flow, ring_timeout_s, edits)
         record_route: bool,
         ring_timeout_s: float | None,
         report_failure: bool,
+        responses: tuple[Sequence[tuple[str, str, str | bytes]], bool]
+        | None,  # (edits of responses, ask about each); None: they pass as they are
         recurse: bool,
     ) -> bool: ...  # ValueError: unusable uri
     def refuse_merged(self, id: int) -> bool:
         """True when another copy of the request is answered here; this one has got its 482 then (RFC 3261 §8.2.2.2)."""
     def pass_on(self, id: int) -> bool: ...  # after "failure": send the best response upstream
+    def inspected(
+        self, id: int, changes: Sequence[tuple[str, str, str | bytes]]
+    ) -> bool: ...  # after "inspection", in its order; False when the response went on without
+    def send_request(
+        self,
+        method: str,
+        uris: tuple[str, str, str],  # Request-URI, From, To
+        route: Sequence[str],
+        headers: Sequence[tuple[str, str]],
+        body: bytes,
+    ) -> int:
+        """Sends a request of our own; its number. ValueError: it makes no sense, BlockingIOError: too many, OSError: no way to the next hop."""
+    def abandon_request(self, id: int) -> None: ...  # nobody waits for it any more
     def count(self, name: str, n: int) -> None: ...
     def stop_accepting(self, retry_after_s: int) -> None: ...  # new work gets 503, the rest goes on
     def use_certificates(self, tls: Tls) -> None: ...  # for connections that begin from now on
@@ -244,6 +273,10 @@ class Engine:
 def attach_steering(
     fd: int, workers: int, secret: bytes
 ) -> None: ...  # OSError when the kernel refuses
+def check_edits(
+    list: Sequence[tuple[str, str, str | bytes]],
+) -> None: ...  # ValueError; an edit is ("add", name, value), ("remove", name, ""), ("replace", name, value) or ("body", content type, bytes)
+def check_response_headers(headers: Sequence[tuple[str, str]]) -> None: ...  # ValueError
 def shard_of(call_id: bytes, workers: int, secret: bytes) -> int: ...
 def die_with_parent(signal: int) -> None: ...
 def pin_to_cpu(cpu: int) -> None: ...

@@ -15,6 +15,8 @@ from sipshard._rust import (
     Tls,
     Uri,
     attach_steering,
+    check_edits,
+    check_response_headers,
     raise_descriptor_limit,
     shard_of,
 )
@@ -28,6 +30,8 @@ __all__ = [
     "Tls",
     "Uri",
     "attach_steering",
+    "check_edits",
+    "check_response_headers",
     "raise_descriptor_limit",
     "shard_of",
 ]

@@ -24,11 +24,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from sipshard.policy.decision import Decision, FailureHandler, Forward
+from sipshard.policy.edit import Edit
 from sipshard.policy.router import Handler, Router, fill_in
 from sipshard.policy.served import ServedDomains
-from sipshard.sip import Request, Response, Uri
+from sipshard.sip import Request, Response, Uri, check_edits
 
-__all__ = ["FakeBinding", "FakeLocation", "decide", "decide_on_failure", "request", "response"]
+__all__ = [
+    "FakeBinding",
+    "FakeClient",
+    "FakeLocation",
+    "SentRequest",
+    "decide",
+    "decide_on_failure",
+    "decide_on_response",
+    "request",
+    "response",
+]
 
 _sequence = itertools.count(1)
 
@@ -56,6 +67,68 @@ class FakeLocation:
         if isinstance(aor, str) and aor.partition(":")[0].lower() in ("sip", "sips"):
             aor = Uri.parse(aor)
         return self._bindings.get(aor if isinstance(aor, str) else aor.aor, ())
+
+
+class SentRequest(NamedTuple):
+    """A request that a policy has sent through a :class:`FakeClient`."""
+
+    method: str
+    uri: str
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+    timeout: float
+    from_uri: str | None
+    to_uri: str | None
+    route: tuple[str, ...]
+
+
+class FakeClient:
+    """Sends nothing: notes each request in ``sent``, and answers it with the next of ``answers``.
+
+    An answer is the status of a final response, or an exception that is raised, such as
+    ``RequestTimeout()``; the last one is repeated. A request that the server would refuse
+    raises ValueError here too.
+    """
+
+    def __init__(self, *answers: int | Exception) -> None:
+        self.sent: list[SentRequest] = []
+        self._answers = list(answers) or [200]
+
+    async def request(
+        self,
+        method: str,
+        uri: str | Uri,
+        *,
+        headers: Sequence[tuple[str, str]] = (),
+        body: bytes = b"",
+        timeout: float = 5.0,
+        from_uri: str | Uri | None = None,
+        to_uri: str | Uri | None = None,
+        route: Sequence[str] = (),
+    ) -> Response:
+        """Notes the request and answers it."""
+        if method in ("INVITE", "ACK", "CANCEL"):
+            raise ValueError(f"{method} needs a user agent with dialogs")
+        if body and not any(name.lower() in ("content-type", "c") for name, _ in headers):
+            raise ValueError("a body needs a content type such as text/plain")
+        check_edits([("add", name, value) for name, value in headers])
+        message = request(method, str(Uri.parse(str(uri))))
+        self.sent.append(
+            SentRequest(
+                method,
+                str(uri),
+                tuple(headers),
+                body,
+                timeout,
+                None if from_uri is None else str(from_uri),
+                None if to_uri is None else str(to_uri),
+                tuple(route),
+            )
+        )
+        answer = self._answers[0] if len(self._answers) == 1 else self._answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return response(answer, message)
 
 
 def request(
@@ -109,17 +182,19 @@ def decide(
     request: Request,
     *,
     location: object | None = None,
+    client: object | None = None,
     domains: Sequence[str] = ("example.com",),
 ) -> Decision | None:
     """What the router's handler returns for ``request``; None when it has no handler for it.
 
-    An ``async def`` handler is run to its end. ``location`` is an empty one if not given;
-    ``domains`` are those that the server serves. Raises what the handler raises.
+    An ``async def`` handler is run to its end. ``location`` is an empty one if not given,
+    ``client`` one that answers 200; ``domains`` are those that the server serves. Raises what the
+    handler raises.
     """
     handler = router.handler_for(request.method)
     if handler is None:
         return None
-    return _run(handler, (request,), location, domains)
+    return _run(handler, (request,), _services(location, client, domains))
 
 
 def decide_on_failure(
@@ -128,25 +203,46 @@ def decide_on_failure(
     response: Response,
     *,
     location: object | None = None,
+    client: object | None = None,
     domains: Sequence[str] = ("example.com",),
 ) -> Decision | None:
     """What the ``on_failure`` of ``decision`` returns; None means that the response goes on."""
     handler: FailureHandler | None = decision.on_failure if isinstance(decision, Forward) else None
     if handler is None:
         return None
-    return _run(handler, (request, response), location, domains)
+    return _run(handler, (request, response), _services(location, client, domains))
 
 
-def _run(
-    handler: Handler,
-    arguments: tuple[object, ...],
-    location: object | None,
-    domains: Sequence[str],
-) -> Decision | None:
-    services = {
+def decide_on_response(
+    decision: Decision,
+    request: Request,
+    response: Response,
+    *,
+    location: object | None = None,
+    client: object | None = None,
+    domains: Sequence[str] = ("example.com",),
+) -> Sequence[Edit]:
+    """The edits that the ``on_response`` of ``decision`` returns; none without one."""
+    handler = decision.on_response if isinstance(decision, Forward) else None
+    if handler is None:
+        return ()
+    ready = fill_in(handler, _services(location, client, domains), 2)
+    return ready(request, response) or ()
+
+
+def _services(
+    location: object | None, client: object | None, domains: Sequence[str]
+) -> Mapping[str, object]:
+    return {
+        "client": FakeClient() if client is None else client,
         "location": FakeLocation() if location is None else location,
         "server": ServedDomains(domains, [("127.0.0.1", 5060)]),
     }
+
+
+def _run(
+    handler: Handler, arguments: tuple[object, ...], services: Mapping[str, object]
+) -> Decision | None:
     result = fill_in(handler, services, len(arguments))(*arguments)
     if inspect.iscoroutine(result):
         result = asyncio.run(result)

@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import signal
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from sipshard.errors import BootError
 from sipshard.log import logger
 from sipshard.policy import builtin, loader
 from sipshard.policy.served import ServedDomains
+from sipshard.proxy.client import OwnRequests
 from sipshard.proxy.execution import Execution
 from sipshard.registrar.location import LocationService
 from sipshard.registrar.registrar import Registrar
@@ -79,14 +81,16 @@ class SignallingWorker(ChildProcess):
             selector,
             window_s=limits.group_commit_ms / 1000,
         )
-        services = {"location": self._location, "server": self._served()}
+        client = OwnRequests(self._engine, self._loop, self._own_uri())
+        services = {"client": client, "location": self._location, "server": self._served()}
         self._execution = Execution(
             self._engine,
             self._registrar,
             router,
             services,
             self._loop,
-            max_failure_handlers=configuration.limits.max_transactions,
+            max_forward_handlers=configuration.limits.max_transactions,
+            client=client,
         )
         self._locator = self._new_locator()
         selector.attach(self._execution.handle, self._locator.locate)
@@ -126,6 +130,7 @@ class SignallingWorker(ChildProcess):
             max_transactions=configuration.limits.max_transactions,
             max_branches=configuration.limits.max_branches,
             overload_ms=(configuration.overload.start_ms, configuration.overload.full_ms),
+            udp_max_bytes=timers.udp_max_bytes or sys.maxsize,
             timers_ms=(timers.t1_ms, timers.t2_ms, timers.t4_ms, int(ring_s * 1000)),
             batch_delay_us=configuration.server.batch_delay_us,
             connections=_bounds(configuration.connections),
@@ -144,6 +149,16 @@ class SignallingWorker(ChildProcess):
         addresses = [(each.host, each.port) for each in listeners]
         addresses += [(each.advertised_host, each.advertised_port) for each in listeners]
         return ServedDomains(self.inheritance.configuration.server.domains, addresses)
+
+    def _own_uri(self) -> str:
+        """What stands in the From of requests of our own: a domain, or else our address."""
+        domains = self.inheritance.configuration.server.domains
+        if domains:
+            return f"sip:{domains[0]}"
+        first = self.inheritance.listeners[0]
+        host = first.advertised_host
+        host = f"[{host}]" if ":" in host and not host.startswith("[") else host
+        return f"sip:{host}:{first.advertised_port}"
 
     def _listen_to_supervisor(self) -> None:
         self._loop.add_signal_handler(signal.SIGTERM, self._stop)

@@ -262,7 +262,7 @@ class Limits(Table):
 
 
 class Transaction(Table):
-    """The timers of RFC 3261 §17 and §16.6."""
+    """The timers of RFC 3261 §17 and §16.6, and what is too large for a datagram (§18.1.1)."""
 
     t1_ms: StrictInt = Field(default=500, ge=1, le=60_000, description="T1, the round-trip time.")
     t2_ms: StrictInt = Field(
@@ -278,6 +278,14 @@ class Transaction(Table):
         default=0.0,
         ge=0,
         description="How long a target may ring before the next one is tried; 0 for Timer C.",
+    )
+
+    udp_max_bytes: StrictInt = Field(
+        default=1300,
+        ge=0,
+        description="A request that may be longer goes by TCP where its target did not ask for "
+        "`transport=udp`, and by UDP after all where TCP fails; 0 for never. It needs a `tcp` "
+        "listener.",
     )
 
     @model_validator(mode="after")

@@ -15,9 +15,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from inspect import iscoroutinefunction
+from typing import Any, TypeAlias
 
-from sipshard.sip import Uri
+from sipshard.policy.edit import Edit, plain_edits
+from sipshard.policy.target import Destination, check_ring_timeout
+from sipshard.sip import Uri, check_edits, check_response_headers
 
 HeaderFields: TypeAlias = Sequence[tuple[str, str]]
 """Header fields to add to a response: (name, value), in this order."""
@@ -26,27 +29,8 @@ FailureHandler: TypeAlias = Callable[..., Any]
 """Called with (request, response) and what it asks for by name; returns a decision or None."""
 
 
-class Registered(Protocol):
-    """What makes a binding of the location service a target (RFC 3261 §16.5, RFC 3327 §5.4)."""
-
-    @property
-    def uri(self) -> str:
-        """The contact address, which becomes the Request-URI."""
-
-    @property
-    def q_milli(self) -> int:
-        """Preference in thousandths, 0..1000; equal ones are tried in parallel."""
-
-    @property
-    def path(self) -> Sequence[str]:
-        """The route set towards it, nearest proxy first."""
-
-    @property
-    def flow(self) -> str | None:
-        """The connection by which it is reached, if it was registered through one."""
-
-
-Target: TypeAlias = str | Uri | Registered
+ResponseHandler: TypeAlias = Callable[..., Sequence[Edit] | None]
+"""Called with (request, response) and what it asks for by name; returns edits or None."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +47,27 @@ class Forward:
 
     ``recurse`` tries the contacts of a 3xx as further targets, each once and by their q (§16.7 step
     4), where the caller would get the 3xx without it. Only for a Request-URI that is yours (§16.5).
+
+    ``edits`` change the copy of every branch, ``response_edits`` every response of a branch that
+    goes upstream. ``on_response``, a plain ``def``, is called with the request and each
+    provisional response and 2xx before that goes upstream; it returns edits for it, or None.
     """
 
-    targets: Target | Sequence[Target]
+    targets: Destination | Sequence[Destination]
     record_route: bool = False
     ring_timeout: float | None = None
     on_failure: FailureHandler | None = None
+    edits: Sequence[Edit] = ()
+    response_edits: Sequence[Edit] = ()
+    on_response: ResponseHandler | None = None
     recurse: bool = False
+
+    def __post_init__(self) -> None:
+        check_ring_timeout(self.ring_timeout)
+        if self.response_edits:
+            check_edits(plain_edits(self.response_edits))
+        if self.on_response is not None and iscoroutinefunction(self.on_response):
+            raise TypeError("on_response must be a plain def: a response cannot wait")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +76,11 @@ class Redirect:
 
     contacts: str | Uri | Sequence[str | Uri]
     code: int = 302
+    headers: HeaderFields = ()
 
     def __post_init__(self) -> None:
         _check_status(self.code, 300, 399)
+        _check_headers(self.headers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +93,7 @@ class Reject:
 
     def __post_init__(self) -> None:
         _check_status(self.code, 400, 699)
+        _check_headers(self.headers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +107,7 @@ class Respond:
 
     def __post_init__(self) -> None:
         _check_status(self.code, 200, 699)
+        _check_headers(self.headers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,3 +123,9 @@ Decision: TypeAlias = Forward | Redirect | Reject | Respond | Save
 def _check_status(code: int, lowest: int, highest: int) -> None:
     if not lowest <= code <= highest:
         raise ValueError(f"status {code} is not in {lowest}..{highest}")
+
+
+def _check_headers(headers: HeaderFields) -> None:
+    """Raises ValueError for a line break, and for what the server itself writes."""
+    if headers:
+        check_response_headers(list(headers))

@@ -5,6 +5,7 @@ A handler's first parameter is the request. Everything else it needs it asks for
 ==========  =====================================================================================
 name        what it gets
 ==========  =====================================================================================
+client      requests of the server's own: ``await client.request("MESSAGE", uri, ...)``
 location    the location service: ``location.lookup(uri)`` gives the bindings, best first
 server      what this server is: ``server.serves(uri)`` tells whether a URI is one of ours
 ==========  =====================================================================================
@@ -20,10 +21,10 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
 from typing import Any, Protocol, TypeAlias, TypeVar
 
-from sipshard.policy.decision import Registered
+from sipshard.policy.target import Registered
 from sipshard.sip import Uri
 
-SERVICES = ("location", "server")
+SERVICES = ("client", "location", "server")
 """The names that a handler may ask for."""
 
 ANY_METHOD = "*"
@@ -130,7 +131,7 @@ def services_wanted(handler: Handler, positional: int) -> tuple[str, ...]:
         if parameter.name in SERVICES and parameter.kind is not inspect.Parameter.POSITIONAL_ONLY:
             wanted.append(parameter.name)
         elif parameter.default is inspect.Parameter.empty:
-            known = " and ".join(SERVICES)
+            known = ", ".join(SERVICES)
             raise TypeError(
                 f"{_name(handler)} asks for {parameter.name!r}, but there is only {known}"
             )

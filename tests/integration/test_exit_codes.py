@@ -22,7 +22,8 @@ ADDRESS_IN_USE = 5
     [
         ({"server": {"wrokers": 2}}, "wrokers"),
         ({"server": {"workers": "many"}}, "server.workers"),
-        ({"server": {"listen": ["tls:127.0.0.1:5061"]}}, "server.listen"),
+        ({"server": {"listen": ["sctp:127.0.0.1:5061"]}}, "server.listen"),
+        ({"server": {"listen": ["tls:127.0.0.1:5061"]}}, "no certificate"),
         ({"server": {"listen": ["udp:0.0.0.0:5060"]}}, "advertise"),
         ({"location": {"durability": "maybe"}}, "location.durability"),
         ({"auth": {"required": ["REGISTER"]}}, "auth.required"),

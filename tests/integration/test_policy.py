@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from loadtest.sipp import free_udp_port
 from tests.integration.conftest import MakePhone, StartServer
 from tests.integration.installation import Installation
 
@@ -129,3 +130,123 @@ def test_on_failure_tries_somebody_else(policed: Installation, make_phone: MakeP
     assert first.register().status == second.register().status == 200
     assert make_phone(policed, "alice").call("sip:first@127.0.0.1").status == 200
     assert second.calls_taken == 1
+
+
+VERBS = """\
+from sipshard import (
+    Add, Body, Forward, Remove, Replace, RequestFailed, RequestTimeout, Respond, Router, Save,
+    Target,
+)
+
+router = Router()
+
+
+@router.request("REGISTER")
+def register(request):
+    return Save(request.to_uri.aor)
+
+
+@router.request("INVITE")
+def invite(request, location):
+    first, second = location.lookup("sip:first@127.0.0.1"), location.lookup("sip:second@127.0.0.1")
+    targets = [Target(each, edits=[Add("X-Branch", "first")]) for each in first]
+    targets += [
+        Target(each, q=0.5, ring_timeout=20, edits=[Add("X-Branch", "second")]) for each in second
+    ]
+    edits = [Remove("subject"), Replace("priority", "urgent"), Body(b"changed", "text/plain")]
+    return Forward(
+        targets,
+        record_route=True,
+        edits=edits,
+        response_edits=[Add("X-Edge", "1")],
+        on_response=seen,
+    )
+
+
+def seen(request, response):
+    return [Add("X-Seen", str(response.status))]
+
+
+@router.request("MESSAGE")
+async def message(request, location, client):
+    (phone,) = location.lookup(request.uri)
+    try:
+        answer = await client.request(
+            "MESSAGE",
+            phone.uri,
+            headers=[("Content-Type", "text/plain")],
+            body=request.body,
+            timeout=0.5 if request.uri.user == "gone" else 5,
+        )
+    except RequestTimeout:
+        return Respond(408)
+    return Respond(answer.status, headers=[("X-Asked", answer.call_id)])
+
+
+@router.request("OPTIONS")
+async def options(request, client):
+    try:
+        await client.request("OPTIONS", "sip:nowhere@192.0.2.1;transport=sctp")
+    except RequestFailed:
+        return Respond(502)
+    return Respond(200)
+"""
+
+
+@pytest.fixture
+def verbs(start_server: StartServer, tmp_path: Path) -> Installation:
+    """A server whose policy edits what passes and sends requests itself."""
+    path = tmp_path / "verbs.py"
+    path.write_text(VERBS)
+    return start_server({"server": {"policy": str(path)}})
+
+
+def test_messages_are_edited_branch_by_branch(verbs: Installation, make_phone: MakePhone) -> None:
+    first = make_phone(verbs, "first", behaviour="busy")
+    second = make_phone(verbs, "second")
+    assert first.register().status == second.register().status == 200
+    caller = make_phone(verbs, "alice")
+    extra = (("Contact", f"<{caller.contact}>"), ("s", "tea"), ("Priority", "normal"))
+    response = caller.request("INVITE", "sip:any@127.0.0.1", extra=extra, body="original")
+    assert response.status == 200
+    assert (response.header("X-Edge"), response.header("X-Seen")) == ("1", "200")
+    for phone, name in ((first, "first"), (second, "second")):
+        invite = phone.requests_taken[0]
+        assert invite.method == "INVITE"
+        assert invite.all("X-Branch") == [name]
+        assert invite.all("Subject") == invite.all("s") == []
+        assert invite.all("Priority") == ["urgent"]
+        assert (invite.all("Content-Type"), invite.body) == (["text/plain"], "changed")
+    assert sum(verbs.counter("uninspected_responses")) == 0
+    assert sum(verbs.counter("policy_errors")) == 0
+
+
+def test_a_policy_sends_requests_of_its_own(verbs: Installation, make_phone: MakePhone) -> None:
+    """Each response finds the worker whose handler waits, whichever socket it comes to."""
+    bob = make_phone(verbs, "bob")
+    assert bob.register().status == 200
+    asked = set()
+    for number in range(20):
+        alice = make_phone(verbs, f"alice{number}")
+        extra = (("Content-Type", "text/plain"),)
+        response = alice.request("MESSAGE", "sip:bob@127.0.0.1", extra=extra, body=f"{number}")
+        assert response.status == 200
+        asked.add(response.header("X-Asked"))
+        message = bob.requests_taken[-1]
+        assert (message.method, message.body) == ("MESSAGE", str(number))
+        assert message.header("From").startswith("<sip:127.0.0.1>;tag=")
+        assert len(message.all("Via")) == 1
+    assert len(asked) == 20
+    verbs.wait_for("they are counted", lambda: sum(verbs.counter("own_requests")) == 20)
+    assert all(verbs.counter("own_requests")), "both workers have sent some"
+
+
+def test_a_request_that_nobody_answers(verbs: Installation, make_phone: MakePhone) -> None:
+    alice = make_phone(verbs, "alice")
+    nobody = (("Contact", f"<sip:gone@127.0.0.1:{free_udp_port()}>"),)
+    registered = alice.request("REGISTER", "sip:127.0.0.1", to="sip:gone@127.0.0.1", extra=nobody)
+    assert registered.status == 200
+    begun = time.monotonic()
+    assert alice.request("MESSAGE", "sip:gone@127.0.0.1").status == 408
+    assert 0.4 < time.monotonic() - begun < 3
+    assert alice.request("OPTIONS", "sip:x@127.0.0.1").status == 502

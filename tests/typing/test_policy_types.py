@@ -12,7 +12,8 @@ RIGHT = """\
 from collections.abc import Sequence
 
 from sipshard import (
-    Decision, Forward, Location, Registered, Reject, Request, Response, Router, Save, Server
+    Add, Body, Client, Decision, Edit, Forward, Location, Registered, Reject, Remove, Replace,
+    Request, RequestTimeout, Respond, Response, Router, Save, Server, Target
 )
 
 router = Router()
@@ -43,6 +44,27 @@ def best(bindings: Sequence[Registered]) -> list[str]:
 
 async def second_choice(request: Request, response: Response) -> Forward | None:
     return Forward("sip:voicemail.example.com") if response.status in (408, 480, 486) else None
+
+
+@router.request("PUBLISH")
+def publish(request: Request, location: Location) -> Forward:
+    slow = Target("sip:archive.example.com", q=0.5, ring_timeout=20, edits=[Body(b"", "")])
+    edits: list[Edit] = [Add("X-Edge", "1"), Remove("Subject"), Replace("Priority", "normal")]
+    phones = [Target(each, edits=edits) for each in location.lookup(request.uri)]
+    return Forward([*phones, slow], response_edits=[Remove("Server")], on_response=mark)
+
+
+def mark(request: Request, response: Response) -> list[Edit] | None:
+    return [Add("X-Early", "1")] if response.status < 200 else None
+
+
+@router.request("OPTIONS")
+async def ping(request: Request, client: Client) -> Respond | Reject:
+    try:
+        answer = await client.request("OPTIONS", request.uri, headers=[("Accept", "*/*")])
+    except RequestTimeout:
+        return Reject(504)
+    return Respond(answer.status)
 """
 
 WRONG = {
@@ -50,6 +72,11 @@ WRONG = {
     "a status code as text": RIGHT.replace("Reject(484)", 'Reject("484")'),
     "an attribute that no binding has": RIGHT.replace("binding.q_milli", "binding.q"),
     "a service that does not exist": RIGHT.replace("location.lookup", "location.find"),
+    "an edit without its value": RIGHT.replace('Add("X-Edge", "1")', 'Add("X-Edge")'),
+    "an edit that is none": RIGHT.replace('[Remove("Server")]', '["Server"]'),
+    "a preference as text": RIGHT.replace("q=0.5", 'q="0.5"'),
+    "a response that is not awaited": RIGHT.replace("await client.request", "client.request"),
+    "a handler of responses that waits": RIGHT.replace("def mark", "async def mark"),
     "a setting that does not exist": RIGHT.replace("record_route", "recordroute"),
 }
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from sipshard.policy.edit import PlainEdit
+from sipshard.proxy.route_target import RouteTarget
+
 
 class Responded(NamedTuple):
     """One call of :meth:`FakeEngine.respond`."""
@@ -24,11 +27,22 @@ class Forwarded(NamedTuple):
     """One call of :meth:`FakeEngine.forward`."""
 
     transaction_id: int
-    targets: list[tuple[str, int, tuple[str, ...], str | None]]
+    targets: Sequence[RouteTarget]
     record_route: bool
     ring_timeout_s: float | None
     report_failure: bool
+    responses: tuple[list[PlainEdit], bool] | None = None
     recurse: bool = False
+
+
+class Sent(NamedTuple):
+    """One call of :meth:`FakeEngine.send_request`."""
+
+    method: str
+    uris: tuple[str, str, str]
+    route: tuple[str, ...]
+    headers: list[tuple[str, str]]
+    body: bytes
 
 
 class FakeEngine:
@@ -38,6 +52,9 @@ class FakeEngine:
         self.responses: list[Responded] = []
         self.forwards: list[Forwarded] = []
         self.passed_on: list[int] = []
+        self.inspections: list[tuple[int, list[PlainEdit]]] = []
+        self.sent: list[Sent] = []
+        self.abandoned: list[int] = []
         self.counters: dict[str, int] = {}
         self.merged: set[int] = set()
 
@@ -58,24 +75,52 @@ class FakeEngine:
     def forward(
         self,
         transaction_id: int,
-        targets: Sequence[tuple[str, int, Sequence[str], str | None]],
+        targets: Sequence[RouteTarget],
         record_route: bool,
         ring_timeout_s: float | None,
         report_failure: bool,
+        responses: tuple[Sequence[PlainEdit], bool] | None,
         recurse: bool,
     ) -> bool:
         """Remembers a forwarded request. ValueError for a target that is no URI."""
-        if any(":" not in uri for uri, *_ in targets):
+        if any(":" not in target[0] for target in targets):
             raise ValueError("unusable uri")
-        plain = [(uri, q_milli, tuple(routes), flow) for uri, q_milli, routes, flow in targets]
+        plain = [
+            (uri, q, tuple(route), flow, ring, tuple(edits))
+            for uri, q, route, flow, ring, edits in targets
+        ]
+        asked = None if responses is None else (list(responses[0]), responses[1])
         self.forwards.append(
-            Forwarded(transaction_id, plain, record_route, ring_timeout_s, report_failure, recurse)
+            Forwarded(
+                transaction_id, plain, record_route, ring_timeout_s, report_failure, asked, recurse
+            )
         )
         return True
 
     def refuse_merged(self, transaction_id: int) -> bool:
         """Whether the test has said that the request is another one's copy."""
         return transaction_id in self.merged
+
+    def inspected(self, transaction_id: int, changes: Sequence[PlainEdit]) -> bool:
+        """Remembers what was changed in a response."""
+        self.inspections.append((transaction_id, list(changes)))
+        return True
+
+    def send_request(
+        self,
+        method: str,
+        uris: tuple[str, str, str],
+        route: Sequence[str],
+        headers: Sequence[tuple[str, str]],
+        body: bytes,
+    ) -> int:
+        """Remembers a request of the server's own; they are counted from 1."""
+        self.sent.append(Sent(method, uris, tuple(route), list(headers), body))
+        return len(self.sent)
+
+    def abandon_request(self, number: int) -> None:
+        """Remembers that nobody waits for a request any more."""
+        self.abandoned.append(number)
 
     def pass_on(self, transaction_id: int) -> bool:
         """Remembers that the best response was passed on."""

@@ -1,5 +1,6 @@
 //! What is done with a datagram: whose is it, and what does the proxy make of it.
 
+use crate::call_ids::CallIds;
 use crate::connections::Connections;
 use crate::mode::Mode;
 use crate::parcel::{self, Head, Parcel, Sender};
@@ -7,7 +8,7 @@ use crate::post::Post;
 use crate::shard::CallIdHash;
 use crate::EngineSettings;
 use sipshard_proto::outbox::Path;
-use sipshard_proto::proxy::{Arrival, Proxy};
+use sipshard_proto::proxy::{Arrival, OwnRequest, OwnRequestError, Proxy};
 use sipshard_proto::{Count, Handle, Message, Timestamp};
 use sipshard_shm::Consumer;
 
@@ -19,6 +20,7 @@ const PARCELS_PER_TURN: usize = 256;
 pub struct Core {
     proxy: Proxy,
     hash: CallIdHash,
+    call_ids: CallIds,
     shard: u16,
     generation: u16,
     mode: Mode,
@@ -37,7 +39,8 @@ impl Core {
         };
         let (region, shard) = (&settings.region, settings.shard);
         let proxy = settings.proxy();
-        let senders = 0..settings.wakeups.len() as u16;
+        let senders_count = settings.wakeups.len() as u16;
+        let senders = 0..senders_count;
         let mailboxes = senders
             .map(|sender| region.consumer(sender, shard))
             .collect();
@@ -45,6 +48,7 @@ impl Core {
             post: Post::new(region, shard, settings.wakeups),
             mailboxes,
             hash: CallIdHash::of(&proxy.secret),
+            call_ids: CallIds::new(proxy.secret.clone(), shard, senders_count),
             proxy: Proxy::new(proxy),
             shard,
             generation: settings.generation as u16,
@@ -55,6 +59,17 @@ impl Core {
     /// The proxy.
     pub fn proxy(&mut self) -> &mut Proxy {
         &mut self.proxy
+    }
+
+    /// Sends a request of our own under a Call-ID of this shard's.
+    pub fn send_request(
+        &mut self,
+        now: Timestamp,
+        request: OwnRequest,
+    ) -> Result<u64, OwnRequestError> {
+        let call_id = self.call_ids.next();
+        self.proxy
+            .send_request(now, OwnRequest { call_id, ..request })
     }
 
     /// The mailboxes.

@@ -13,7 +13,7 @@ use sipshard_net::epoll::{self, Event, Events, Poller};
 use sipshard_net::tls::TlsError;
 use sipshard_net::wake;
 use sipshard_proto::outbox::{Outbox, Outgoing};
-use sipshard_proto::proxy::{Arrival, Proxy};
+use sipshard_proto::proxy::{Arrival, OwnRequest, OwnRequestError, Proxy};
 use sipshard_proto::{Count, Timestamp};
 use std::io;
 use std::os::fd::RawFd;
@@ -133,6 +133,14 @@ impl Engine {
     /// The proxy core, for questions and decisions.
     pub fn proxy(&mut self) -> &mut Proxy {
         self.core.proxy()
+    }
+
+    /// Sends a request of our own; its Call-ID is chosen here. The number under which its outcome is told.
+    ///
+    /// # Errors
+    /// [`OwnRequestError`] when it cannot be sent.
+    pub fn send_request(&mut self, request: OwnRequest) -> Result<u64, OwnRequestError> {
+        self.core.send_request(self.now, request)
     }
 
     /// Watches a descriptor of the driver's.

@@ -3,6 +3,7 @@
 //! Start with [`Engine`]: its doc comment is the driving contract.
 
 mod batching;
+mod call_ids;
 mod connections;
 mod core;
 mod engine;
@@ -74,6 +75,8 @@ pub struct EngineSettings {
     pub max_branches: usize,
     /// When new work is refused because messages wait too long.
     pub overload: OverloadSettings,
+    /// A longer request goes by TCP where UDP was not asked for (RFC 3261 §18.1.1).
+    pub udp_max_bytes: usize,
     /// Table 4 of RFC 3261.
     pub timers: TimerValues,
     /// How long a busy worker lets datagrams gather before it takes them together; zero: not at all.
@@ -115,6 +118,7 @@ impl EngineSettings {
             max_transactions: self.max_transactions,
             max_branches: self.max_branches,
             overload: self.overload,
+            udp_max_bytes: self.udp_max_bytes,
             timers: self.timers,
         }
     }

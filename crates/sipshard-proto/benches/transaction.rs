@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use criterion::{criterion_group, criterion_main, Criterion};
 use sipshard_proto::outbox::{Outbox, Path};
 use sipshard_proto::proxy::{
-    Arrival, Event, ForwardOptions, Listener, OverloadSettings, OwnResponse, Plan, Proxy, Settings,
-    Target,
+    Arrival, Edits, Event, ForwardOptions, Listener, OverloadSettings, OwnResponse, Plan, Proxy,
+    Settings, Target,
 };
 use sipshard_proto::transaction::branch::Branch;
 use sipshard_proto::transaction::key::TransactionKey;
@@ -117,6 +117,7 @@ fn proxy() -> Proxy {
             start_ms: 100,
             full_ms: 300,
         },
+        udp_max_bytes: 1_300,
         timers: TimerValues::default(),
     })
 }
@@ -163,6 +164,8 @@ fn plan() -> Plan {
             q_milli: 1_000,
             routes: Vec::new(),
             flow: None,
+            ring_timeout_ms: None,
+            edits: Edits::NONE,
         }],
         options: ForwardOptions {
             record_route: true,

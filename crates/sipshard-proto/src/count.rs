@@ -111,6 +111,14 @@ counts! {
     TargetsDropped = "targets_dropped",
     /// Contacts of 3xx responses that were tried.
     RedirectionsFollowed = "redirections_followed",
+    /// Responses that went upstream without the policy that wanted to see them.
+    UninspectedResponses = "uninspected_responses",
+    /// Requests that the server sent for a policy.
+    OwnRequests = "own_requests",
+    /// Requests of a policy that were one too many.
+    OwnRequestsRefused = "own_requests_refused",
+    /// Requests that went by TCP because they might not fit a datagram.
+    LargeRequests = "large_requests",
     /// Branches without a usable next hop.
     UnreachableTargets = "unreachable_targets",
     /// Next hops whose name could not be looked up: no name server answered.

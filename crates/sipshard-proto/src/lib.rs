@@ -40,7 +40,7 @@ pub use message::Message;
 pub use method::Method;
 pub use name_addr::NameAddr;
 pub use scan::{split_list, ListItems, MAX_LIST_ITEMS};
-pub use secret::Secret;
+pub use secret::{Purpose, Secret};
 pub use slots::Handle;
 pub use span::Span;
 pub use status::reason_phrase;

@@ -36,6 +36,8 @@ pub enum Purpose {
     MergedRequest = 10,
     /// Who is refused when there is too much work.
     Overload = 11,
+    /// Call-ID and From tag of a request of our own.
+    OwnRequest = 16,
 }
 
 impl Secret {

@@ -1,16 +1,17 @@
 //! `sipshard._rust.Engine`: the worker's engine, driven by its asyncio loop.
 
+use crate::edit::{edits, header_bytes, unusable, PyEdit, PyHeader};
 use crate::message::{Request, Response};
 use crate::region::Region;
 use crate::text::bytes;
 use crate::tls::Tls;
-use pyo3::exceptions::{PyKeyError, PyOSError, PyValueError};
+use pyo3::exceptions::{PyBlockingIOError, PyKeyError, PyOSError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 use sipshard_engine::{self as engine, EngineSettings, ListenerSettings, StreamSettings};
 use sipshard_proto::proxy::{
-    DecisionError, Event, ForwardOptions, Hop, LocateQuestion, OverloadSettings, OwnResponse, Plan,
-    Question, Target,
+    Event, ForwardOptions, Hop, LocateQuestion, OverloadSettings, OwnOutcome, OwnRequest,
+    OwnRequestError, OwnResponse, Plan, Question, Target,
 };
 use sipshard_proto::transaction::timer::TimerValues;
 use sipshard_proto::{Flow, Handle, Transport};
@@ -25,15 +26,16 @@ type Asked = (&'static str, u64, Option<Request>, Option<Response>);
 type PyListener = (i32, String, String, u16);
 /// Most connections, and from one address; bytes queued; milliseconds for handshake, message, silence.
 type PyConnections = (usize, u32, usize, u64, u64, u64);
-/// URI, q in thousandths, route set, and the connection by which it is reached.
+/// URI, q in thousandths, route set, the connection by which it is reached, seconds it may ring, edits.
 type PyTarget<'py> = (
     Bound<'py, PyString>,
     u16,
     Vec<Bound<'py, PyString>>,
     Option<String>,
+    Option<f64>,
+    Vec<PyEdit<'py>>,
 );
 type PyHop = (String, IpAddr, u16, u16, u16);
-type PyHeader<'py> = (Bound<'py, PyString>, Bound<'py, PyString>);
 
 /// One worker's engine. It belongs to the thread of the worker's loop, and says so when another touches it.
 #[pyclass(unsendable, module = "sipshard._rust")]
@@ -44,7 +46,7 @@ pub struct Engine {
 #[pymethods]
 impl Engine {
     #[new]
-    #[pyo3(signature = (*, shard, generation, region, wakeups, listeners, domains, secret, max_transactions, max_branches, overload_ms, timers_ms, batch_delay_us, connections, proxy_protocol, tls, standby))]
+    #[pyo3(signature = (*, shard, generation, region, wakeups, listeners, domains, secret, max_transactions, max_branches, overload_ms, udp_max_bytes, timers_ms, batch_delay_us, connections, proxy_protocol, tls, standby))]
     // Keyword-only: every argument names itself where the engine is made, once per worker.
     #[allow(clippy::too_many_arguments)]
     fn new(
@@ -58,6 +60,7 @@ impl Engine {
         max_transactions: usize,
         max_branches: usize,
         overload_ms: (u32, u32),
+        udp_max_bytes: usize,
         timers_ms: (u32, u32, u32, u32),
         batch_delay_us: u64,
         connections: PyConnections,
@@ -83,6 +86,7 @@ impl Engine {
                 start_ms: overload_ms.0,
                 full_ms: overload_ms.1,
             },
+            udp_max_bytes,
             timers: TimerValues {
                 t1_ms,
                 t2_ms,
@@ -118,6 +122,10 @@ impl Engine {
                     asked("failure", question, Some(Response::new(*response)))
                 }
                 Event::RequestCancelled(question) => asked("cancelled", question, None),
+                Event::ResponseReceived(question, response) => {
+                    asked("inspection", question, Some(Response::new(*response)))
+                }
+                Event::OwnRequestEnded(id, outcome) => ended(id, outcome),
                 Event::RequestSettled(id) => ("settled", id.as_u64(), None, None),
             });
         }
@@ -189,11 +197,7 @@ impl Engine {
         body: &[u8],
     ) -> PyResult<bool> {
         let reason = reason.as_ref().map(bytes).transpose()?;
-        let owned: PyResult<Vec<_>> = headers
-            .iter()
-            .map(|(name, value)| Ok((bytes(name)?, bytes(value)?)))
-            .collect();
-        let owned = owned?;
+        let owned = header_bytes(&headers)?;
         let headers: Vec<_> = owned
             .iter()
             .map(|(name, value)| (&name[..], &value[..]))
@@ -211,8 +215,9 @@ impl Engine {
             .map_err(unusable)
     }
 
-    #[pyo3(signature = (id, targets, record_route, ring_timeout_s, report_failure, recurse))]
-    #[allow(clippy::too_many_arguments)] // As the stub has them; a plan would be one more type to convert.
+    // As the stub has them; a plan would be one more type to convert.
+    #[allow(clippy::too_many_arguments)]
+    #[pyo3(signature = (id, targets, record_route, ring_timeout_s, report_failure, responses, recurse))]
     fn forward(
         &mut self,
         id: u64,
@@ -220,14 +225,18 @@ impl Engine {
         record_route: bool,
         ring_timeout_s: Option<f64>,
         report_failure: bool,
+        responses: Option<(Vec<PyEdit<'_>>, bool)>,
         recurse: bool,
     ) -> PyResult<bool> {
+        let (response_edits, inspect_responses) = responses.unwrap_or_default();
         let targets: PyResult<Vec<_>> = targets.iter().map(target).collect();
         let options = ForwardOptions {
             record_route,
-            ring_timeout_ms: ring_timeout_s.map(|seconds| (seconds.max(0.0) * 1_000.0) as u64),
+            ring_timeout_ms: ring_timeout_s.map(milliseconds),
             report_failure,
             recurse,
+            response_edits: edits(&response_edits)?,
+            inspect_responses,
         };
         let plan = Plan {
             targets: targets?,
@@ -248,6 +257,46 @@ impl Engine {
     fn pass_on(&mut self, id: u64) -> bool {
         let now = self.engine.now();
         self.engine.proxy().pass_on(now, Handle::from_u64(id))
+    }
+
+    fn inspected(&mut self, id: u64, changes: Vec<PyEdit<'_>>) -> PyResult<bool> {
+        let changes = edits(&changes)?;
+        let now = self.engine.now();
+        let id = Handle::from_u64(id);
+        Ok(self.engine.proxy().inspected(now, id, &changes))
+    }
+
+    #[pyo3(signature = (method, uris, route, headers, body))]
+    fn send_request(
+        &mut self,
+        method: Bound<'_, PyString>,
+        uris: (
+            Bound<'_, PyString>,
+            Bound<'_, PyString>,
+            Bound<'_, PyString>,
+        ),
+        route: Vec<Bound<'_, PyString>>,
+        headers: Vec<PyHeader<'_>>,
+        body: &[u8],
+    ) -> PyResult<u64> {
+        let headers = header_bytes(&headers)?.into_iter();
+        let request = OwnRequest {
+            method: bytes(&method)?.into(),
+            uri: bytes(&uris.0)?.into(),
+            from_uri: bytes(&uris.1)?.into(),
+            to_uri: bytes(&uris.2)?.into(),
+            call_id: Box::default(),
+            routes: routes(&route)?,
+            headers: headers
+                .map(|(name, value)| (name.into(), value.into()))
+                .collect(),
+            body: body.into(),
+        };
+        self.engine.send_request(request).map_err(not_sent)
+    }
+
+    fn abandon_request(&mut self, id: u64) {
+        self.engine.proxy().abandon_request(id);
     }
 
     fn count(&mut self, name: &str, n: u64) -> PyResult<()> {
@@ -353,23 +402,42 @@ fn streams(
     }
 }
 
-fn target((uri, q_milli, routes, flow): &PyTarget<'_>) -> PyResult<Target> {
-    let routes: PyResult<Vec<Box<[u8]>>> = routes
-        .iter()
-        .map(|route| Ok(bytes(route)?.into()))
-        .collect();
+fn target((uri, q_milli, route, flow, ring_timeout_s, changes): &PyTarget<'_>) -> PyResult<Target> {
     Ok(Target {
         uri: bytes(uri)?.into(),
         q_milli: *q_milli,
-        routes: routes?,
+        routes: routes(route)?,
         flow: flow
             .as_ref()
             .and_then(|name| Flow::read_name(name.as_bytes())),
+        ring_timeout_ms: ring_timeout_s.map(milliseconds),
+        edits: edits(changes)?,
     })
 }
 
-fn unusable(error: DecisionError) -> PyErr {
-    PyValueError::new_err(error.to_string())
+fn routes(route: &[Bound<'_, PyString>]) -> PyResult<Vec<Box<[u8]>>> {
+    route.iter().map(|each| Ok(bytes(each)?.into())).collect()
+}
+
+fn milliseconds(seconds: f64) -> u64 {
+    (seconds.max(0.0) * 1_000.0) as u64
+}
+
+fn ended(id: u64, outcome: OwnOutcome) -> Asked {
+    match outcome {
+        OwnOutcome::Response(response) => ("response", id, None, Some(Response::new(*response))),
+        OwnOutcome::Timeout => ("timeout", id, None, None),
+        OwnOutcome::Unreachable => ("unreachable", id, None, None),
+    }
+}
+
+fn not_sent(error: OwnRequestError) -> PyErr {
+    let text = error.to_string();
+    match error {
+        OwnRequestError::TooMany => PyBlockingIOError::new_err(text),
+        OwnRequestError::Unreachable => PyOSError::new_err(text),
+        _ => PyValueError::new_err(text),
+    }
 }
 
 fn from_selectors(mask: u32) -> u32 {

@@ -1,6 +1,7 @@
 //! The PyO3 edge: converts types and decides nothing. The stub is `sipshard/_rust.pyi`.
 
 mod contact;
+mod edit;
 mod engine;
 mod message;
 mod region;
@@ -18,6 +19,8 @@ mod _rust {
 
     #[pymodule_export]
     use contact::Contact;
+    #[pymodule_export]
+    use edit::{check_edits, check_response_headers};
     #[pymodule_export]
     use engine::Engine;
     #[pymodule_export]

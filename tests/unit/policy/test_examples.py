@@ -7,9 +7,17 @@ from datetime import date, datetime, tzinfo
 
 import pytest
 
-from docs.policies import office_hours, scanners, voicemail
-from sipshard import Forward, Reject, Save
-from sipshard.testing import FakeLocation, decide, decide_on_failure, request, response
+from docs.policies import notify_missed_call, office_hours, scanners, voicemail
+from sipshard import Forward, Reject, Remove, RequestTimeout, Save
+from sipshard.testing import (
+    FakeClient,
+    FakeLocation,
+    decide,
+    decide_on_failure,
+    decide_on_response,
+    request,
+    response,
+)
 
 BOB = "sip:bob@example.com"
 LOCATION = FakeLocation({"bob@example.com": ["sip:bob@192.0.2.7"]})
@@ -110,3 +118,53 @@ class TestScanners:
         call = request("INVITE", BOB, headers=[("User-Agent", "baresip v3")])
         decision = decide(scanners.router, call, location=LOCATION)
         assert decision == Forward(LOCATION.lookup(BOB), record_route=True)
+
+
+class TestNotifyMissedCall:
+    def forwarded(self) -> Forward:
+        decision = decide(notify_missed_call.router, request("INVITE", BOB), location=LOCATION)
+        assert isinstance(decision, Forward)
+        return decision
+
+    def test_phones_ring_without_what_is_for_trunks(self) -> None:
+        decision = self.forwarded()
+        assert decision.targets == LOCATION.lookup(BOB)
+        assert Remove("P-Asserted-Identity") in decision.edits
+
+    @pytest.mark.parametrize("answer", [200, 415, RequestTimeout()])
+    def test_a_missed_call_is_told_and_the_failure_goes_on(self, answer: int | Exception) -> None:
+        client = FakeClient(answer)
+        call = request("INVITE", BOB, from_uri="sip:alice@example.com")
+        busy = response(486, call)
+        second = decide_on_failure(self.forwarded(), call, busy, location=LOCATION, client=client)
+        assert second is None
+        (sent,) = client.sent
+        assert (sent.method, sent.uri, sent.to_uri) == ("MESSAGE", "sip:bob@192.0.2.7", BOB)
+        assert sent.body == b"Missed call from sip:alice@example.com"
+        assert sent.timeout == notify_missed_call.NOTIFY_TIMEOUT_S
+
+    def test_a_call_that_could_not_be_is_not_told(self) -> None:
+        client = FakeClient()
+        call = request("INVITE", BOB)
+        failed = response(488, call)
+        decide_on_failure(self.forwarded(), call, failed, location=LOCATION, client=client)
+        assert client.sent == []
+
+    @pytest.mark.parametrize(
+        ("server", "edits"), [("Gateway 3", [Remove("Server")]), ("Phone 1", ())]
+    )
+    def test_a_gateway_stays_unknown(self, server: str, edits: object) -> None:
+        call = request("INVITE", BOB)
+        ringing = response(180, call, headers=[("Server", server)])
+        assert decide_on_response(self.forwarded(), call, ringing) == edits
+
+    def test_a_user_is_registered_in_our_domain_only(self) -> None:
+        theirs = request("REGISTER", "sip:example.org", from_uri=BOB)
+        assert decide(notify_missed_call.router, theirs) == Reject(403)
+        ours = request("REGISTER", "sip:example.com", from_uri=BOB)
+        assert decide(notify_missed_call.router, ours) == Save("bob@example.com")
+
+    def test_nobody_and_foreigners_are_not_called(self) -> None:
+        foreign = request("INVITE", "sip:bob@example.org")
+        assert decide(notify_missed_call.router, foreign) == Reject(403)
+        assert decide(notify_missed_call.router, request("INVITE", BOB)) == Reject(480)

@@ -7,8 +7,16 @@ from typing import Any
 
 import pytest
 
-from sipshard import Forward, Reject, Router, Uri
-from sipshard.testing import FakeLocation, decide, decide_on_failure, request, response
+from sipshard import Add, Forward, Reject, RequestTimeout, Respond, Router, Uri
+from sipshard.testing import (
+    FakeClient,
+    FakeLocation,
+    decide,
+    decide_on_failure,
+    decide_on_response,
+    request,
+    response,
+)
 
 
 def test_a_request_has_what_it_was_given() -> None:
@@ -69,3 +77,51 @@ def test_a_failure_handler_is_asked() -> None:
     assert second == Forward("sip:voicemail@example.com")
     assert decide_on_failure(decision, call, response(603, call)) is None
     assert decide_on_failure(Reject(480), call, response(486, call)) is None
+
+
+def test_a_response_handler_is_asked() -> None:
+    def mark(request: Any, response: Any, server: Any) -> list[Add] | None:
+        return [Add("X-Early", "1")] if response.status < 200 else None
+
+    call = request()
+    decision = Forward("sip:bob@192.0.2.7", on_response=mark)
+    assert decide_on_response(decision, call, response(180, call)) == [Add("X-Early", "1")]
+    assert decide_on_response(decision, call, response(200, call)) == ()
+    assert decide_on_response(Reject(480), call, response(180, call)) == ()
+
+
+def test_a_fake_client_answers_and_remembers() -> None:
+    router = Router()
+
+    @router.request("INVITE")
+    async def call(request: Any, client: Any) -> Respond | Reject:
+        try:
+            answer = await client.request("OPTIONS", request.uri, timeout=2)
+        except RequestTimeout:
+            return Reject(504)
+        return Respond(answer.status)
+
+    client = FakeClient(200, RequestTimeout())
+    decisions = [decide(router, request(), client=client) for _ in range(3)]
+    assert decisions == [Respond(200), Reject(504), Reject(504)]
+    (first, *_) = client.sent
+    assert (first.method, first.uri, first.timeout) == ("OPTIONS", "sip:bob@example.com", 2)
+    assert decide(router, request()) == Respond(200)
+
+
+@pytest.mark.parametrize(
+    ("method", "headers", "body"),
+    [
+        ("INVITE", [], b""),
+        ("MESSAGE", [], b"text"),
+        ("MESSAGE", [("Via", "x")], b""),
+        ("MESSAGE", [("X", "a\r\nb")], b""),
+    ],
+)
+def test_a_fake_client_refuses_what_the_server_refuses(
+    method: str, headers: list[tuple[str, str]], body: bytes
+) -> None:
+    client = FakeClient()
+    with pytest.raises(ValueError, match=r"dialogs|content type|cannot be set|line break"):
+        asyncio.run(client.request(method, "sip:bob@example.com", headers=headers, body=body))
+    assert client.sent == []

@@ -9,7 +9,24 @@ from typing import Any
 
 import pytest
 
-from sipshard import Forward, Redirect, Reject, Request, Respond, Response, Router, Save, Uri
+from sipshard import (
+    Add,
+    Body,
+    Destination,
+    Edit,
+    Forward,
+    Redirect,
+    Reject,
+    Remove,
+    Replace,
+    Request,
+    Respond,
+    Response,
+    Router,
+    Save,
+    Target,
+    Uri,
+)
 from sipshard.proxy.execution import Execution
 from sipshard.testing import FakeBinding, FakeLocation, request, response
 from tests.unit.fakes import FakeEngine, Forwarded, Responded
@@ -29,7 +46,7 @@ class Fixture:
         router.request("INVITE", "REGISTER")(handler)
         services = {"location": LOCATION, "server": None}
         self.execution = Execution(
-            self.engine, self, router, services, self.loop, max_suspended=2, max_failure_handlers=2
+            self.engine, self, router, services, self.loop, max_suspended=2, max_forward_handlers=2
         )
 
     def save(self, transaction_id: int, request: Request, aor: str) -> None:
@@ -96,17 +113,17 @@ class TestForward:
     @pytest.mark.parametrize(
         ("targets", "expected"),
         [
-            ("sip:a@192.0.2.1", [("sip:a@192.0.2.1", 1000, (), None)]),
-            (Uri.parse("sip:a@192.0.2.1;lr"), [("sip:a@192.0.2.1;lr", 1000, (), None)]),
-            (BINDING, [(BINDING.uri, 500, BINDING.path, BINDING.flow)]),
+            ("sip:a@192.0.2.1", [("sip:a@192.0.2.1", 1000, (), None, None, ())]),
+            (Uri.parse("sip:a@192.0.2.1;lr"), [("sip:a@192.0.2.1;lr", 1000, (), None, None, ())]),
+            (BINDING, [(BINDING.uri, 500, BINDING.path, BINDING.flow, None, ())]),
             (
                 [BINDING, "sip:a@192.0.2.1"],
                 [
-                    (BINDING.uri, 500, BINDING.path, BINDING.flow),
-                    ("sip:a@192.0.2.1", 1000, (), None),
+                    (BINDING.uri, 500, BINDING.path, BINDING.flow, None, ()),
+                    ("sip:a@192.0.2.1", 1000, (), None, None, ()),
                 ],
             ),
-            ((BINDING,), [(BINDING.uri, 500, BINDING.path, BINDING.flow)]),
+            ((BINDING,), [(BINDING.uri, 500, BINDING.path, BINDING.flow, None, ())]),
         ],
         ids=["text", "uri", "binding", "several", "tuple"],
     )
@@ -124,8 +141,49 @@ class TestForward:
 
         fixture = make(handler)
         fixture.ask()
-        expected = [(BINDING.uri, 500, BINDING.path, BINDING.flow)]
+        expected = [(BINDING.uri, 500, BINDING.path, BINDING.flow, None, ())]
         assert fixture.engine.forwards == [Forwarded(1, expected, True, 30, True)]
+
+    def test_a_target_with_settings_of_its_own(self, make: Make) -> None:
+        targets: list[Destination] = [
+            Target(BINDING, ring_timeout=5, edits=[Remove("X-B")]),
+            Target("sip:a@192.0.2.1", q=0.25, route=["<sip:gw.example.net;lr>"]),
+            Target(BINDING, q=1, route=()),
+            "sip:c@192.0.2.3",
+        ]
+        fixture = make(lambda request: Forward(targets, edits=[Add("X-A", "1")]))
+        fixture.ask()
+        added = ("add", "X-A", "1")
+        assert fixture.engine.forwards[0].targets == [
+            (BINDING.uri, 500, BINDING.path, BINDING.flow, 5, (added, ("remove", "X-B", ""))),
+            ("sip:a@192.0.2.1", 250, ("<sip:gw.example.net;lr>",), None, None, (added,)),
+            (BINDING.uri, 1000, (), BINDING.flow, None, (added,)),
+            ("sip:c@192.0.2.3", 1000, (), None, None, (added,)),
+        ]
+
+    def test_every_kind_of_edit(self, make: Make) -> None:
+        edits: list[Edit] = [
+            Add("X", "1"),
+            Remove("Y"),
+            Replace("Z", "2"),
+            Body(b"b", "text/plain"),
+        ]
+        fixture = make(lambda request: Forward("sip:a@b", edits=edits, response_edits=edits))
+        fixture.ask()
+        plain = [
+            ("add", "X", "1"),
+            ("remove", "Y", ""),
+            ("replace", "Z", "2"),
+            ("body", "text/plain", b"b"),
+        ]
+        (forwarded,) = fixture.engine.forwards
+        assert list(forwarded.targets[0][5]) == plain
+        assert forwarded.responses == (plain, False)
+
+    def test_an_edit_that_is_none_is_500(self, make: Make) -> None:
+        fixture = make(lambda request: Forward("sip:a@b", edits=["X: y"]))  # type: ignore[list-item]
+        fixture.ask()
+        assert [each.status for each in fixture.engine.responses] == [500]
 
     def test_an_empty_target_set_is_480(self, make: Make) -> None:
         """RFC 3261 §16.5"""
@@ -157,6 +215,12 @@ class TestAnswers:
             (
                 Redirect("sip:a@192.0.2.1"),
                 Responded(1, 302, None, [("Contact", "<sip:a@192.0.2.1>")], b""),
+            ),
+            (
+                Redirect("sip:a@b", headers=[("Reason", "SIP;cause=302")]),
+                Responded(
+                    1, 302, None, [("Contact", "<sip:a@b>"), ("Reason", "SIP;cause=302")], b""
+                ),
             ),
             (
                 Redirect(["sip:a@b", Uri.parse("sip:c@d")], code=300),
@@ -296,6 +360,50 @@ class TestFailure:
         ]
         assert not fixture.engine.forwards[1].report_failure
 
+    def test_a_chain_of_three_each_with_edits_of_its_own(self, make: Make) -> None:
+        """Issue: a waiting on_failure may forward again, with other edits and another handler."""
+
+        async def second(request: Request, response: Response) -> Forward:
+            await asyncio.sleep(0)
+            return Forward("sip:second@b", edits=[Add("X-Try", "2")], on_failure=third)
+
+        async def third(request: Request, response: Response, location: object) -> Forward:
+            await asyncio.sleep(0)
+            assert location is LOCATION
+            return Forward("sip:third@b", edits=[Add("X-Try", "3")], on_failure=last)
+
+        async def last(request: Request, response: Response) -> Reject:
+            await asyncio.sleep(0)
+            return Reject(response.status, "Third Of Three")
+
+        fixture = self.forwarded(make, second)
+        for status in (486, 408, 404):
+            fixture.fail(status=status)
+        assert [(each.targets[0][0], each.targets[0][5]) for each in fixture.engine.forwards] == [
+            ("sip:a@192.0.2.1", ()),
+            ("sip:second@b", (("add", "X-Try", "2"),)),
+            ("sip:third@b", (("add", "X-Try", "3"),)),
+        ]
+        assert fixture.engine.responses == [Responded(1, 404, "Third Of Three", [], b"")]
+
+    def test_a_caller_who_hangs_up_cancels_the_handler_that_waits(self, make: Make) -> None:
+        ended: list[str] = []
+
+        async def handler(request: Request, response: Response) -> Forward:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                ended.append("cleaned up")
+            return Forward("sip:late@b")
+
+        fixture = self.forwarded(make, handler)
+        fixture.fail()
+        fixture.handle(("cancelled", 1, request(), None))
+        assert ended == ["cleaned up"]
+        assert len(fixture.engine.forwards) == 1
+        assert fixture.engine.responses == [] and fixture.engine.passed_on == []
+        assert fixture.execution.suspended == 0
+
     def test_a_coroutine_that_waits_may_pass_on_too(self, make: Make) -> None:
         async def handler(request: Request, response: Response) -> None:
             await asyncio.sleep(0)
@@ -344,3 +452,71 @@ class TestFailure:
             fixture.fail(number)
         assert fixture.engine.passed_on == [1]
         assert [each.transaction_id for each in fixture.engine.responses] == [2, 3]
+
+
+class TestResponses:
+    def asked(self, make: Make, on_response: Callable[..., Any], status: int = 180) -> Fixture:
+        fixture = make(lambda request: Forward("sip:a@192.0.2.1", on_response=on_response))
+        fixture.ask()
+        self.show(fixture, status)
+        return fixture
+
+    def show(self, fixture: Fixture, status: int = 180, number: int = 1) -> None:
+        call = request()
+        fixture.handle(("inspection", number, call, response(status, call)))
+
+    def test_the_engine_asks_only_for_who_wants_it(self, make: Make) -> None:
+        fixture = self.asked(make, lambda request, response: None)
+        (forwarded,) = fixture.engine.forwards
+        assert (forwarded.report_failure, forwarded.responses) == (False, ([], True))
+
+    def test_each_response_is_shown_and_may_be_edited(self, make: Make) -> None:
+        def handler(request: Request, response: Response, location: object) -> list[Edit] | None:
+            assert location is LOCATION
+            return [Remove("Server")] if response.status == 180 else None
+
+        fixture = self.asked(make, handler)
+        self.show(fixture, 200)
+        assert fixture.engine.inspections == [(1, [("remove", "Server", "")]), (1, [])]
+
+    @pytest.mark.parametrize(
+        "mistake",
+        [
+            lambda request, response: 1 // 0,
+            lambda request, response: ["X: y"],
+            lambda request, response: asyncio.sleep(0),
+            lambda request, response: [Remove("Via")],
+            lambda request, response, database: None,
+        ],
+        ids=["raises", "no-edit", "coroutine", "protected", "unknown-service"],
+    )
+    def test_a_mistake_lets_the_response_pass(self, make: Make, mistake: Any) -> None:
+        fixture = self.asked(make, mistake, 200)
+        assert fixture.engine.inspections == [(1, [])]
+        assert fixture.engine.counters == {"policy_errors": 1}
+        assert fixture.engine.responses == []
+
+    def test_without_its_handler_it_passes_and_is_counted(self, make: Make) -> None:
+        fixture = self.asked(make, lambda request, response: [Remove("Server")])
+        for number in (2, 3):
+            fixture.ask(number)
+        self.show(fixture)
+        assert fixture.engine.inspections[-1] == (1, [])
+        assert fixture.engine.counters == {"uninspected_responses": 1}
+
+    def test_a_settled_call_leaves_nothing_behind(self, make: Make) -> None:
+        fixture = self.asked(make, lambda request, response: [Remove("Server")])
+        fixture.handle(("settled", 1, None, None))
+        self.show(fixture)
+        assert fixture.engine.counters == {"uninspected_responses": 1}
+
+    def test_both_handlers_of_one_decision(self, make: Make) -> None:
+        decision = Forward(
+            "sip:a@b", on_response=lambda q, r: [Add("X", "1")], on_failure=lambda q, r: Reject(404)
+        )
+        fixture = make(lambda request: decision)
+        fixture.ask()
+        self.show(fixture)
+        fixture.fail()
+        assert fixture.engine.inspections == [(1, [("add", "X", "1")])]
+        assert [each.status for each in fixture.engine.responses] == [404]

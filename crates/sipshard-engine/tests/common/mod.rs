@@ -75,6 +75,7 @@ impl Estate {
                 full_ms: 0,
             },
             max_transactions: 1_000,
+            udp_max_bytes: 1_300,
             timers: TimerValues::default(),
             batch_delay: Duration::ZERO,
             streams: StreamSettings::default(),

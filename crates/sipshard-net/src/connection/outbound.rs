@@ -86,3 +86,31 @@ fn send(socket: &TcpStream, parts: &[IoSlice<'_>]) -> io::Result<usize> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+    use std::net::TcpListener;
+
+    #[test]
+    fn a_queue_that_has_been_sent_holds_no_memory() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (mut peer, _) = listener.accept().unwrap();
+        let mut outbound = Outbound::new(socket);
+        let mut total = 0;
+        while outbound.queued_bytes() == 0 {
+            outbound.send(&[IoSlice::new(&[b'x'; 100_000])]).unwrap();
+            total += 100_000;
+        }
+        let mut read_bytes = 0;
+        let mut buffer = vec![0; 100_000];
+        while read_bytes < total {
+            read_bytes += peer.read(&mut buffer).unwrap();
+            outbound.send_queued().unwrap();
+        }
+        assert_eq!((outbound.queued_bytes(), read_bytes), (0, total));
+        assert_eq!(outbound.queue.capacity(), 0);
+    }
+}

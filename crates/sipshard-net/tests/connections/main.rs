@@ -4,4 +4,5 @@ mod plain;
 mod proxy_protocol;
 mod support;
 mod tls;
+mod tls_sessions;
 mod websocket;

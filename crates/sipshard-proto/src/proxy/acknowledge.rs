@@ -1,5 +1,6 @@
 //! ACK to a 2xx: it belongs to no transaction and goes end to end by its route set (RFC 3261 §13.2.2.4, §16.11).
 
+use super::edit::Edits;
 use super::loop_detection::is_looping;
 use super::next_hop::{Destination, NextHop, Way};
 use super::request_copy::{Outbound, RequestCopy};
@@ -38,6 +39,7 @@ impl Proxy {
             flow: plan.flow,
             listener: arrival.listener,
             call_id: request.call_id(),
+            request_bytes: request.bytes().len(),
         };
         match self.next_hop(now, destination) {
             NextHop::Unreachable => self.counts.add(Count::UnreachableTargets),
@@ -50,6 +52,7 @@ impl Proxy {
                     routed,
                     record_route: false,
                     breadth: None,
+                    edits: &Edits::NONE,
                     outbound: Outbound::of(&path),
                     handle: stateless_handle(&self.settings.secret, request),
                 };

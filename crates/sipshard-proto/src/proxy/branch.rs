@@ -1,10 +1,11 @@
 //! One forwarded copy of a request: its next hop (RFC 3261 §16.6 step 7), its transaction, its Timer C (step 11).
 
+use super::event::SharedRequest;
 use super::failover::Spare;
 use super::locator::{Hop, LocateQuestion};
 use super::next_hop::{Destination, NextHop, Way};
 use super::request_copy::{Outbound, RequestCopy};
-use super::response_context::{BranchState, FinalResponse};
+use super::response_context::{BranchState, FinalResponse, Target};
 use super::route::Routed;
 use super::{ClientUse, Proxy};
 use crate::count::Count;
@@ -37,6 +38,7 @@ impl Proxy {
             flow,
             listener,
             call_id: request.call_id(),
+            request_bytes: request.bytes().len(),
         };
         match self.next_hop(now, destination) {
             NextHop::Resolving => {
@@ -58,30 +60,25 @@ impl Proxy {
         (id, index): (Handle, usize),
         way: Way,
     ) {
-        let Some(server) = self.transactions.server_mut(id) else {
+        let Some((target, request)) = self.take_target(id, index) else {
             return;
         };
-        let context = &mut server.user;
+        let Some(server) = self.transactions.server(id) else {
+            return;
+        };
         let is_invite = server.state.is_invite();
-        let (options, arrival) = (context.options, context.arrival);
-        let breadth = context.branches[index].breadth;
-        let BranchState::Resolving(target) =
-            std::mem::replace(&mut context.branches[index].state, BranchState::Ended)
-        else {
-            return;
-        };
-        let Some(request) = context.request.clone() else {
-            return;
-        };
+        let (record_route, arrival) = (server.user.options.record_route, server.user.arrival);
+        let ring_timeout_ms = server.user.branches[index].ring_timeout_ms;
+        let breadth = server.user.branches[index].breadth;
         let client_use = ClientUse::Branch { server: id, index };
-        let settings = &self.settings;
-        let outbound = Outbound::of(&way.path);
+        let (settings, outbound) = (&self.settings, Outbound::of(&way.path));
         let write = |handle, out: &mut Vec<u8>| {
             let copy = RequestCopy {
                 request: &request,
                 arrival,
                 routed: Routed::to(&target.uri, target.route_set()),
-                record_route: options.record_route,
+                record_route,
+                edits: &target.edits,
                 breadth,
                 outbound,
                 handle,
@@ -98,10 +95,30 @@ impl Proxy {
             branch.spare = Spare::of(target, way.others, since);
         }
         if is_invite {
-            let spent_ms = now.ms_since(since);
-            let left_ms = |limit_ms: u64| limit_ms.saturating_sub(spent_ms);
-            self.start_ring_timer(now, client, options.ring_timeout_ms.map(left_ms));
+            self.limit_ringing((now, since), client, ring_timeout_ms);
         }
+    }
+
+    /// What the copy of a branch that is `Resolving` is made from; the branch is `Ended` until the copy has left.
+    fn take_target(&mut self, id: Handle, index: usize) -> Option<(Box<Target>, SharedRequest)> {
+        let context = &mut self.transactions.server_mut(id)?.user;
+        let state = &mut context.branches.get_mut(index)?.state;
+        match std::mem::replace(state, BranchState::Ended) {
+            BranchState::Resolving(target) => Some((target, context.request.clone()?)),
+            _ => None,
+        }
+    }
+
+    /// Starts the timer of a copy that has left. The policy's limit runs from the first copy of the branch, Timer C from
+    /// each.
+    fn limit_ringing(
+        &mut self,
+        (now, since): (Timestamp, Timestamp),
+        client: Handle,
+        ring_timeout_ms: Option<u64>,
+    ) {
+        let left_ms = |limit_ms: u64| limit_ms.saturating_sub(now.ms_since(since));
+        self.start_ring_timer(now, client, ring_timeout_ms.map(left_ms));
     }
 
     /// Timer C (§16.6 step 11), or the policy's own, shorter limit.
@@ -161,6 +178,7 @@ impl Proxy {
         self.locator.answer(now, question, hops, ttl_s);
         self.resume_branches(now);
         self.resume_acks(now);
+        self.resume_own_requests(now);
     }
 
     /// A next hop could not be located: nobody could be asked, or nobody answered.
@@ -169,6 +187,7 @@ impl Proxy {
         self.locator.fail(now, question);
         self.resume_branches(now);
         self.resume_acks(now);
+        self.resume_own_requests(now);
     }
 
     fn resume_branches(&mut self, now: Timestamp) {
@@ -220,6 +239,7 @@ mod tests {
                 start_ms: 0,
                 full_ms: 0,
             },
+            udp_max_bytes: 1_300,
             timers: TimerValues::default(),
         })
     }
@@ -243,6 +263,8 @@ mod tests {
             q_milli: 1_000,
             routes: Vec::new(),
             flow: None,
+            ring_timeout_ms: None,
+            edits: Default::default(),
         };
         let targets = vec![target(b"sip:b@one.example"), target(b"sip:b@two.example")];
         let options = ForwardOptions::default();

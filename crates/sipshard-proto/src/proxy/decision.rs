@@ -1,6 +1,7 @@
 //! The policy's decisions are carried out: forward, respond, pass on (RFC 3261 §16.5, §16.6).
 
 use super::breadth::{max_breadth, share};
+use super::edit::{MAX_EDITS, MAX_EDIT_BYTES};
 use super::event::Event;
 use super::response_context::{
     in_order_of_trial, most_preferred, BranchState, Cancel, ClientBranch, Phase,
@@ -40,6 +41,16 @@ pub enum DecisionError {
     BadReason,
     /// A header whose name is no token or whose value is more than one line; its index.
     BadHeader(usize),
+    /// An edit of a header field that only the server writes; which.
+    ProtectedHeader(&'static str),
+    /// A header field of a response of ours that the server writes itself; which.
+    OwnHeader(&'static str),
+    /// A body without the Content-Type that says what it is.
+    BadContentType,
+    /// There are more edits than a message may have; how many.
+    TooManyEdits(usize),
+    /// The edits would make the message too long; by how many bytes.
+    EditsTooLong(usize),
 }
 
 impl std::fmt::Display for DecisionError {
@@ -62,7 +73,39 @@ impl std::fmt::Display for DecisionError {
                     "header {index} has a name that is no token or a value with a line break"
                 )
             }
+            Self::ProtectedHeader(name) => {
+                write!(formatter, "{name} cannot be set: {}", why_protected(name))
+            }
+            Self::OwnHeader(name) => {
+                write!(
+                    formatter,
+                    "{name} is written by the server itself; leave it out"
+                )
+            }
+            Self::BadContentType => {
+                write!(formatter, "a body needs a content type such as text/plain")
+            }
+            Self::TooManyEdits(count) => {
+                write!(formatter, "{count} edits are more than {MAX_EDITS}")
+            }
+            Self::EditsTooLong(bytes) => {
+                write!(
+                    formatter,
+                    "edits with {bytes} bytes are longer than {MAX_EDIT_BYTES}"
+                )
+            }
         }
+    }
+}
+
+/// What to do instead of an edit that is refused.
+fn why_protected(name: &str) -> &'static str {
+    match name {
+        "Route" => "give the target a route",
+        "Record-Route" => "use record_route",
+        "From" | "To" => "that needs a back-to-back user agent",
+        "Content-Length" => "it follows from the body",
+        _ => "it is the server's own",
     }
 }
 
@@ -171,14 +214,14 @@ impl Proxy {
         let wanted = targets.len();
         let targets = most_preferred(targets, max_branches);
         context.phase = Phase::Forwarding;
-        context.options = options;
-        context.is_awaited = options.report_failure;
         context.targets_left = max_branches - targets.len();
         if options.recurse {
             let uris = targets.iter().map(|target| target.uri.clone());
             context.target_set.extend(uris);
+            context.redirection_edits = targets.first().map(|first| first.edits.clone());
         }
         let dropped = wanted - targets.len();
+        context.set_options(options);
         context.waiting = in_order_of_trial(targets);
         self.counts.add_many(Count::TargetsDropped, dropped as u64);
         self.start_next_group(now, id);
@@ -195,7 +238,9 @@ impl Proxy {
             let (first, count) = (server.user.branches.len(), group.len());
             let breadth = server.user.breadth;
             for (index, target) in group.into_iter().enumerate() {
+                let ring_timeout_ms = server.user.options.ring_timeout_ms;
                 server.user.branches.push(ClientBranch {
+                    ring_timeout_ms: target.ring_timeout_ms.or(ring_timeout_ms),
                     state: BranchState::Resolving(Box::new(target)),
                     cancel: Cancel::NotWanted,
                     breadth: (count > 1).then(|| share(breadth, index, count)),

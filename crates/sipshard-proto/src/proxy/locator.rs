@@ -316,7 +316,7 @@ mod tests {
         assert_eq!(locator.look_up(at(60_001), name), Lookup::Stale(&[hop()]));
         assert_eq!(
             locator.take_questions(),
-            [question.clone()],
+            std::slice::from_ref(&question),
             "one refresh at a time"
         );
         locator.answer(at(60_100), &question, Vec::new(), 60);

@@ -5,10 +5,11 @@
 //! 1. [`Proxy::handle_message`] for each message that parsed, [`Proxy::handle_malformed`] for each that did not.
 //! 2. [`Proxy::handle_timeout`] when [`Proxy::next_deadline`] has come.
 //! 3. [`Proxy::poll_event`] until it returns `None`; each question is answered, now or later, by [`Proxy::forward`],
-//!    [`Proxy::respond`] or [`Proxy::pass_on`].
+//!    [`Proxy::respond`], [`Proxy::pass_on`] or [`Proxy::inspected`].
 //! 4. [`Proxy::take_questions`] gives next hops to locate; [`Proxy::handle_located`] and
 //!    [`Proxy::handle_lookup_failed`] take the answers.
-//! 5. After any of these, what stands in [`Proxy::outbox`] is sent and the outbox cleared.
+//! 5. [`Proxy::send_request`] sends a request of our own; an event tells its outcome.
+//! 6. After any of these, what stands in [`Proxy::outbox`] is sent and the outbox cleared.
 //!
 //! It has no socket and no clock: `now` is whatever the driver says, and must never go back.
 
@@ -20,14 +21,18 @@ mod branch;
 mod breadth;
 mod cancel;
 mod decision;
+mod edit;
 mod event;
 mod failover;
 mod hop_order;
+mod inspection;
+mod large_request;
 mod locator;
 mod loop_detection;
 mod merged_request;
 mod next_hop;
 mod overload;
+mod own_request;
 mod own_response;
 mod redirection;
 mod request;
@@ -42,10 +47,12 @@ mod validation;
 
 pub use arrival::{Arrival, NOWHERE};
 pub use decision::{DecisionError, Plan};
+pub use edit::{Edit, Edits, FieldName, MAX_EDITS, MAX_EDIT_BYTES};
 pub use event::{Event, Question, SharedRequest};
 pub use locator::{Hop, LocateQuestion};
 pub use overload::OverloadSettings;
-pub use own_response::OwnResponse;
+pub use own_request::{OwnField, OwnOutcome, OwnRequest, OwnRequestError, MAX_OWN_REQUESTS};
+pub use own_response::{check_response_name, OwnResponse};
 pub use response_context::{ForwardOptions, Target};
 pub use settings::{is_usable, Listener, Settings};
 
@@ -60,6 +67,7 @@ use blocklist::Blocklist;
 use locator::Locator;
 use merged_request::AnsweredRequests;
 use overload::Overload;
+use own_request::OwnRequests;
 use response_context::ResponseContext;
 use std::collections::{BTreeSet, VecDeque};
 
@@ -73,6 +81,8 @@ enum ClientUse {
     Abandoned,
     /// The CANCEL of such a copy; nobody waits for its outcome.
     Cancel,
+    /// A request of our own, by its number.
+    Own(u64),
 }
 
 /// What is done with requests outside a dialog.
@@ -96,6 +106,7 @@ pub struct Proxy {
     parked_acks: Vec<ParkedAck>,
     answered: AnsweredRequests,
     overload: Overload,
+    own_requests: OwnRequests,
     admission: Admission,
     unfinished: usize,
 }
@@ -115,6 +126,7 @@ impl Proxy {
             resolving: BTreeSet::new(),
             parked_acks: Vec::new(),
             answered: AnsweredRequests::default(),
+            own_requests: OwnRequests::default(),
             admission: Admission::Open,
             unfinished: 0,
         }
@@ -206,6 +218,7 @@ mod tests {
             generation: 0,
             max_transactions: 100_000,
             max_branches: 12,
+            udp_max_bytes: 1_300,
             overload: OverloadSettings {
                 start_ms: 0,
                 full_ms: 0,

@@ -26,6 +26,8 @@ pub(super) struct Destination<'a> {
     pub listener: u16,
     /// The call that it belongs to.
     pub call_id: &'a [u8],
+    /// How long the request is.
+    pub request_bytes: usize,
 }
 
 /// What is known of the way to a next hop.
@@ -63,7 +65,10 @@ impl Proxy {
     pub(super) fn next_hop(&mut self, now: Timestamp, to: Destination<'_>) -> NextHop {
         match to.flow.filter(|flow| self.settings.has_listener(flow)) {
             Some(flow) => NextHop::Reachable(Way::alone(self.path_through(flow, to.uri))),
-            None => self.locate(now, to),
+            None => match self.locate(now, to) {
+                NextHop::Reachable(way) => NextHop::Reachable(self.fit(now, way, to)),
+                other => other,
+            },
         }
     }
 
@@ -175,11 +180,11 @@ impl Proxy {
 
 /// A URI that we have no way to follow: an unknown transport, one that cannot be opened from our side, or a scheme without
 /// a host.
-struct Unroutable;
+pub(super) struct Unroutable;
 
 /// The transport that a URI leaves to us, or names (RFC 3263 §4.1). A sips URI must not leave TLS (RFC 3261 §26.2.2), a
 /// tel URI leads nowhere by itself, and a WebSocket cannot be opened to a client.
-fn named_transport(uri: &Uri<'_>) -> Result<Option<Transport>, Unroutable> {
+pub(super) fn named_transport(uri: &Uri<'_>) -> Result<Option<Transport>, Unroutable> {
     let named = match uri.transport() {
         Some(token) => Some(Transport::from_token(token).ok_or(Unroutable)?),
         None => None,

@@ -38,13 +38,17 @@ impl OwnResponse<'_> {
     /// his own.
     ///
     /// # Errors
-    /// [`DecisionError::BadStatus`], [`DecisionError::BadHeader`] with the header's index.
+    /// [`DecisionError::BadStatus`], [`DecisionError::BadHeader`] with the header's index,
+    /// [`DecisionError::OwnHeader`] for a field that [`OwnResponse::write`] writes itself.
     pub fn check(&self) -> Result<(), DecisionError> {
         if !(101..700).contains(&self.status) {
             return Err(DecisionError::BadStatus(self.status));
         }
         if self.reason.is_some_and(|reason| !is_one_line(reason)) {
             return Err(DecisionError::BadReason);
+        }
+        for (name, _) in self.headers {
+            check_response_name(name)?;
         }
         let is_good = |(name, value): &(&[u8], &[u8])| is_token(name) && is_one_line(value);
         match self.headers.iter().position(|header| !is_good(header)) {
@@ -119,17 +123,34 @@ impl OwnResponse<'_> {
     }
 }
 
-fn is_one_line(text: &[u8]) -> bool {
+/// Whether a policy may put a field of this name into a response of its own.
+///
+/// # Errors
+/// [`DecisionError::OwnHeader`]: two Call-IDs or lengths would make two messages of one.
+pub fn check_response_name(name: &[u8]) -> Result<(), DecisionError> {
+    match HeaderName::from_token(name) {
+        header @ (HeaderName::Via
+        | HeaderName::From
+        | HeaderName::To
+        | HeaderName::CallId
+        | HeaderName::CSeq
+        | HeaderName::RecordRoute
+        | HeaderName::ContentLength) => Err(DecisionError::OwnHeader(header.as_str())),
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn is_one_line(text: &[u8]) -> bool {
     !text.iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0))
 }
 
 /// RFC 3261 §25.1, token.
-fn is_token(text: &[u8]) -> bool {
+pub(super) fn is_token(text: &[u8]) -> bool {
     let is_token_byte = |byte: &u8| byte.is_ascii_alphanumeric() || b"-.!%*_+`'~".contains(byte);
     !text.is_empty() && text.iter().all(is_token_byte)
 }
 
-fn write_field(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
+pub(super) fn write_field(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(name);
     out.extend_from_slice(b": ");
     out.extend_from_slice(value);

@@ -89,6 +89,8 @@ impl ResponseContext {
             q_milli: q.unwrap_or(1_000),
             routes: Vec::new(),
             flow: None,
+            ring_timeout_ms: None,
+            edits: self.redirection_edits.clone().unwrap_or_default(),
         };
         strip_uri_headers(&mut target);
         Some(target)

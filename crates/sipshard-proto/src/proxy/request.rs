@@ -1,6 +1,7 @@
 //! A request comes in: matched to its transaction (RFC 3261 §17.2.3), checked (§16.3), and sent on by its route set or put
 //! before the policy.
 
+use super::edit::Edits;
 use super::event::{Event, Question, SharedRequest};
 use super::response_context::{ForwardOptions, ResponseContext, Target};
 use super::route::RoutePlan;
@@ -164,6 +165,8 @@ impl Proxy {
             q_milli: 1_000,
             flow: plan.flow,
             routes: plan.remaining(request).into_iter().map(Box::from).collect(),
+            ring_timeout_ms: None,
+            edits: Edits::NONE,
         };
         if request.max_forwards() == Some(0) {
             self.answer(now, server, OwnResponse::of(483));

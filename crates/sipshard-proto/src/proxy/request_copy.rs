@@ -1,11 +1,12 @@
 //! The copy of a request that goes downstream (RFC 3261 §16.6 steps 1 to 8), written in one pass over the original.
 
 use super::arrival::Arrival;
+use super::edit::{Edits, Field};
 use super::loop_detection::loop_hash;
 use super::route::Routed;
 use super::settings::{write_decimal, Settings, Side};
 use crate::flow::{Flow, FLOW_PARAMETER};
-use crate::header::HeaderName;
+use crate::header::{HeaderField, HeaderName};
 use crate::message::Message;
 use crate::outbox::Path;
 use crate::slots::Handle;
@@ -28,6 +29,15 @@ pub struct RequestCopy<'a> {
     pub outbound: Outbound,
     /// The client transaction.
     pub handle: Handle,
+    /// What the policy wants changed.
+    pub edits: &'a Edits,
+}
+
+/// Which fields of the original the writer has come past.
+#[derive(Default)]
+struct Seen {
+    topmost_via: bool,
+    max_forwards: bool,
 }
 
 /// The way by which a copy leaves, as far as it shows in the copy.
@@ -59,36 +69,22 @@ impl RequestCopy<'_> {
         out.push(b' ');
         out.extend_from_slice(self.routed.request_uri);
         out.extend_from_slice(b" SIP/2.0\r\n");
-        self.write_own_via(settings, out);
-        if self.record_route {
-            self.write_record_routes(settings, out);
-        }
-        self.write_routes(out);
-        self.write_fields(out);
-        out.extend_from_slice(b"\r\n");
-        out.extend_from_slice(self.request.body());
-    }
-
-    fn write_own_via(&self, settings: &Settings, out: &mut Vec<u8>) {
-        out.extend_from_slice(b"Via: SIP/2.0/");
-        out.extend_from_slice(self.outbound.transport.token().as_bytes());
-        out.push(b' ');
-        settings.listeners[usize::from(self.outbound.listener)].write_sent_by(out);
-        out.extend_from_slice(b";branch=");
-        let branch = Branch {
-            generation: settings.generation,
+        let via = OwnVia {
+            outbound: self.outbound,
+            inbound: self.arrival.flow,
             handle: self.handle,
             loop_hash: loop_hash(self.request, self.arrival),
         };
-        branch.write(&settings.secret, self.request.call_id(), out);
-        if let Some(flow) = self.arrival.flow {
-            // The response comes back with it: so a successor, too, finds the connection that it must go through.
-            out.push(b';');
-            out.extend_from_slice(FLOW_PARAMETER.as_bytes());
-            out.push(b'=');
-            flow.write_token(&settings.secret, self.request.call_id(), out);
+        via.write(settings, self.request.call_id(), out);
+        if self.record_route {
+            self.write_record_routes(settings, out);
         }
-        out.extend_from_slice(b"\r\n");
+        write_routes(&self.routed, out);
+        if self.edits.is_empty() {
+            self.write_fields(out);
+        } else {
+            self.write_edited(out);
+        }
     }
 
     /// One value where both sides look the same, else one for each side (RFC 5658 §5): each side's peer is reached
@@ -122,41 +118,51 @@ impl RequestCopy<'_> {
         uri.len() > 5 && uri[..5].eq_ignore_ascii_case(b"sips:")
     }
 
-    fn write_routes(&self, out: &mut Vec<u8>) {
-        for route in &self.routed.routes {
-            out.extend_from_slice(b"Route: ");
-            out.extend_from_slice(route);
-            out.extend_from_slice(b"\r\n");
+    /// All other fields in their order, byte for byte, and the body.
+    fn write_fields(&self, out: &mut Vec<u8>) {
+        let mut seen = Seen::default();
+        for field in self.request.headers() {
+            self.write_field(field, &mut seen, out);
         }
-        if let Some(uri) = self.routed.moved_uri {
-            out.extend_from_slice(b"Route: <");
-            out.extend_from_slice(uri);
-            out.extend_from_slice(b">\r\n");
+        self.end_fields(&seen, out);
+        out.extend_from_slice(self.request.body());
+    }
+
+    /// The same, but for what the policy wants otherwise.
+    fn write_edited(&self, out: &mut Vec<u8>) {
+        let edited = self.edits.apply(self.request);
+        let mut seen = Seen::default();
+        for field in &edited.fields {
+            match field {
+                Field::Kept(field) => self.write_field(field, &mut seen, out),
+                field => field.write(self.request, out),
+            }
+        }
+        self.end_fields(&seen, out);
+        out.extend_from_slice(edited.body);
+    }
+
+    #[inline]
+    fn write_field(&self, field: &HeaderField, seen: &mut Seen, out: &mut Vec<u8>) {
+        match field.name {
+            HeaderName::Via if !seen.topmost_via => {
+                seen.topmost_via = true;
+                self.write_received_via(self.request.text(field.value), out);
+            }
+            HeaderName::MaxForwards => {
+                seen.max_forwards = true;
+                let left = self.request.max_forwards().unwrap_or(70).saturating_sub(1);
+                write_max_forwards(u32::from(left), out);
+            }
+            // What is left of it is in `routed`.
+            HeaderName::Route => {}
+            HeaderName::MaxBreadth if self.breadth.is_some() => {}
+            _ => out.extend_from_slice(self.request.text(field.whole)),
         }
     }
 
-    /// All other fields in their order, byte for byte, runs of them at once.
-    fn write_fields(&self, out: &mut Vec<u8>) {
-        let mut is_topmost_via = true;
-        let mut has_max_forwards = false;
-        for field in self.request.headers() {
-            match field.name {
-                HeaderName::Via if is_topmost_via => {
-                    is_topmost_via = false;
-                    self.write_received_via(self.request.text(field.value), out);
-                }
-                HeaderName::MaxForwards => {
-                    has_max_forwards = true;
-                    let left = self.request.max_forwards().unwrap_or(70).saturating_sub(1);
-                    write_max_forwards(u32::from(left), out);
-                }
-                // What is left of it is in `routed`.
-                HeaderName::Route => {}
-                HeaderName::MaxBreadth if self.breadth.is_some() => {}
-                _ => out.extend_from_slice(self.request.text(field.whole)),
-            }
-        }
-        if !has_max_forwards {
+    fn end_fields(&self, seen: &Seen, out: &mut Vec<u8>) {
+        if !seen.max_forwards {
             // RFC 3261 §16.6 step 3: "if the copy does not contain a Max-Forwards, the proxy MUST add one".
             write_max_forwards(70, out);
         }
@@ -165,11 +171,63 @@ impl RequestCopy<'_> {
             write_decimal(out, u32::from(breadth));
             out.extend_from_slice(b"\r\n");
         }
+        out.extend_from_slice(b"\r\n");
     }
 
     fn write_received_via(&self, value: &[u8], out: &mut Vec<u8>) {
         let via = self.request.via();
         write_stamped_via(self.arrival, &via, value, out);
+    }
+}
+
+/// The Via of a request that we send (§16.6 step 8, §8.1.1.7).
+pub struct OwnVia {
+    /// How the request leaves.
+    pub outbound: Outbound,
+    /// The connection that its response goes back through.
+    pub inbound: Option<Flow>,
+    /// The client transaction.
+    pub handle: Handle,
+    /// What decided where the request goes; 0 for one of our own, which nobody sent.
+    pub loop_hash: u32,
+}
+
+impl OwnVia {
+    /// Appends the field.
+    pub fn write(&self, settings: &Settings, call_id: &[u8], out: &mut Vec<u8>) {
+        out.extend_from_slice(b"Via: SIP/2.0/");
+        out.extend_from_slice(self.outbound.transport.token().as_bytes());
+        out.push(b' ');
+        settings.listeners[usize::from(self.outbound.listener)].write_sent_by(out);
+        out.extend_from_slice(b";branch=");
+        let branch = Branch {
+            generation: settings.generation,
+            handle: self.handle,
+            loop_hash: self.loop_hash,
+        };
+        branch.write(&settings.secret, call_id, out);
+        if let Some(flow) = self.inbound {
+            // The response comes back with it: so a successor, too, finds the connection that it must go through.
+            out.push(b';');
+            out.extend_from_slice(FLOW_PARAMETER.as_bytes());
+            out.push(b'=');
+            flow.write_token(&settings.secret, call_id, out);
+        }
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+/// Appends the Route of a request that we send.
+pub fn write_routes(routed: &Routed<'_>, out: &mut Vec<u8>) {
+    for route in &routed.routes {
+        out.extend_from_slice(b"Route: ");
+        out.extend_from_slice(route);
+        out.extend_from_slice(b"\r\n");
+    }
+    if let Some(uri) = routed.moved_uri {
+        out.extend_from_slice(b"Route: <");
+        out.extend_from_slice(uri);
+        out.extend_from_slice(b">\r\n");
     }
 }
 

@@ -3,6 +3,7 @@
 use super::arrival::path_by_own_via;
 use super::best_response::status_upstream;
 use super::branch::own_final;
+use super::edit::Edits;
 use super::event::{Event, Question};
 use super::own_response::{write_sibling, write_without_own_via, OwnResponse};
 use super::response_context::{BranchState, Cancel, FinalResponse, Phase};
@@ -14,6 +15,7 @@ use crate::method::Method;
 use crate::slots::Handle;
 use crate::timestamp::Timestamp;
 use crate::transaction::branch::Branch;
+use crate::transaction::client::ClientTransaction;
 use crate::transaction::timer::Timer;
 use crate::transaction::Told;
 use crate::via::Via;
@@ -42,7 +44,9 @@ impl Proxy {
         let Some(client) = self.client_of(own.handle, response.method()) else {
             return self.pass_on_late(arrival, response);
         };
-        if is_for_us_alone(response) {
+        // §16.7 step 3: what has no Via behind ours answers a request of our own, or nothing that we sent.
+        let is_own = |client: &ClientTransaction<_>| matches!(client.user, ClientUse::Own(_));
+        if is_for_us_alone(response) != self.transactions.client(client).is_some_and(is_own) {
             self.counts.add(Count::StrayResponses);
             return;
         }
@@ -80,6 +84,7 @@ impl Proxy {
             ClientUse::Branch { server, index } => (server, index),
             ClientUse::Abandoned => return self.hear_abandoned((now, listener), client, response),
             ClientUse::Cancel => return,
+            ClientUse::Own(id) => return self.hear_own_response(id, response),
         };
         self.judge(now, client, response);
         match response.status() {
@@ -112,10 +117,10 @@ impl Proxy {
         let Some(server) = self.transactions.server_mut(id) else {
             return;
         };
-        let ring_timeout_ms = server.user.options.ring_timeout_ms;
         let is_invite = server.state.is_invite();
         let branch = &mut server.user.branches[index];
         branch.state = BranchState::Ringing(client);
+        let ring_timeout_ms = branch.ring_timeout_ms;
         let cancel = branch.cancel;
         if cancel == Cancel::Wanted {
             self.send_cancel(now, id, index);
@@ -128,11 +133,7 @@ impl Proxy {
             // §16.7 step 2: a branch that rings is alive.
             self.start_ring_timer(now, client, ring_timeout_ms);
         }
-        let driver = (now, &mut self.outbox);
-        self.transactions
-            .respond(driver, id, response.status(), |out| {
-                write_without_own_via(response, out)
-            });
+        self.relay(now, id, response);
     }
 
     fn hear_success(
@@ -141,11 +142,7 @@ impl Proxy {
         (id, index): (Handle, usize),
         response: &Message<'_>,
     ) {
-        let driver = (now, &mut self.outbox);
-        let status = response.status();
-        self.transactions.respond(driver, id, status, |out| {
-            write_without_own_via(response, out)
-        });
+        self.relay(now, id, response);
         let Some(server) = self.transactions.server_mut(id) else {
             return self.pass_on_upstream(response, listener);
         };
@@ -254,9 +251,9 @@ impl Proxy {
         if best.bytes.is_empty() || status != best.status {
             self.send_own(now, id, OwnResponse::of(status));
         } else {
-            let driver = (now, &mut self.outbox);
-            self.transactions
-                .respond(driver, id, status, |out| best.write(&challenges, out));
+            let mut bytes = Vec::with_capacity(best.bytes.len());
+            best.write(&challenges, &mut bytes);
+            self.send_upstream(now, id, (status, &bytes), &Edits::NONE);
         }
         self.finish(id);
     }
@@ -296,7 +293,7 @@ impl Proxy {
     }
 }
 
-/// §16.7 step 3: a response without a Via behind ours was meant for us. Only those to our CANCELs are.
+/// A response without a Via behind ours was meant for us; those to our CANCELs are recognised by their method.
 fn is_for_us_alone(response: &Message<'_>) -> bool {
     response.method() != Method::Cancel
         && response.values(HeaderName::Via).nth(1).is_none()

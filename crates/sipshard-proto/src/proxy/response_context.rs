@@ -2,8 +2,10 @@
 
 use super::arrival::Arrival;
 use super::best_response::rank;
+use super::edit::Edits;
 use super::event::SharedRequest;
 use super::failover::Spare;
+use super::inspection::Inspection;
 use super::route::RoutePlan;
 use crate::flow::Flow;
 use crate::header::{HeaderField, HeaderName};
@@ -35,6 +37,10 @@ pub struct Target {
     pub routes: Vec<Box<[u8]>>,
     /// The connection by which it is reached; without routes only. The URI counts when that is gone.
     pub flow: Option<Flow>,
+    /// Give up its branch when it rings for so long; what the [`ForwardOptions`] say when `None`.
+    pub ring_timeout_ms: Option<u64>,
+    /// What its copy differs in from the request as received.
+    pub edits: Edits,
 }
 
 impl Target {
@@ -45,7 +51,7 @@ impl Target {
 }
 
 /// How the policy wants a request forwarded.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct ForwardOptions {
     /// Stay on the path of the dialog.
     pub record_route: bool,
@@ -55,6 +61,10 @@ pub struct ForwardOptions {
     pub report_failure: bool,
     /// Try the contacts of a 3xx (§16.5). For a Request-URI only that the policy is responsible for.
     pub recurse: bool,
+    /// What responses of branches differ in when they go upstream.
+    pub response_edits: Edits,
+    /// Show the policy each provisional response and 2xx before it goes upstream.
+    pub inspect_responses: bool,
 }
 
 /// Whether a branch is to be cancelled. A CANCEL waits for the first provisional response (§9.1).
@@ -90,6 +100,8 @@ pub struct ClientBranch {
     pub cancel: Cancel,
     /// Its share of the request's breadth, when others ring beside it (RFC 5393 §5.3.3).
     pub breadth: Option<u16>,
+    /// How long it may ring; Timer C when `None`.
+    pub ring_timeout_ms: Option<u64>,
     /// It rang for longer than allowed: whatever it answers to the CANCEL counts as 408.
     pub has_timed_out: bool,
     /// Where else it can go when its next hop fails.
@@ -127,6 +139,8 @@ pub struct ResponseContext {
     pub targets_left: usize,
     /// The URIs that are or were in the target set, where contacts of a 3xx may join it.
     pub target_set: Vec<Box<[u8]>>,
+    /// What the copies for such contacts differ in: the same as those for the first target.
+    pub redirection_edits: Option<Edits>,
     /// The best failure so far.
     pub best: Option<FinalResponse>,
     /// The challenges of the branches, when there are several.
@@ -135,6 +149,8 @@ pub struct ResponseContext {
     pub options: ForwardOptions,
     /// The policy keeps something for the case that all branches fail, and is told when that cannot happen any more.
     pub is_awaited: bool,
+    /// The policy's part in the responses, once it has wanted one.
+    pub inspection: Option<Box<Inspection>>,
 }
 
 impl ResponseContext {
@@ -151,10 +167,12 @@ impl ResponseContext {
             breadth: 0,
             targets_left: 0,
             target_set: Vec::new(),
+            redirection_edits: None,
             best: None,
             challenges: Vec::new(),
             options: ForwardOptions::default(),
             is_awaited: false,
+            inspection: None,
         }
     }
 
@@ -174,6 +192,21 @@ impl ResponseContext {
     pub fn end_search(&mut self) {
         self.waiting.clear();
         self.options.recurse = false;
+    }
+
+    /// Takes how the request is forwarded from now on.
+    pub fn set_options(&mut self, options: ForwardOptions) {
+        self.is_awaited = options.report_failure || options.inspect_responses;
+        match &mut self.inspection {
+            Some(inspection) => inspection.want(options.inspect_responses),
+            None if options.inspect_responses => {
+                let mut inspection = Box::<Inspection>::default();
+                inspection.want(true);
+                self.inspection = Some(inspection);
+            }
+            None => {}
+        }
+        self.options = options;
     }
 
     /// True when no branch can still answer.
@@ -212,6 +245,7 @@ impl ResponseContext {
         self.plan = RoutePlan::default();
         self.waiting = Vec::new();
         self.target_set = Vec::new();
+        self.redirection_edits = None;
         self.best = None;
         self.challenges = Vec::new();
         for branch in &mut self.branches {
@@ -273,6 +307,8 @@ mod tests {
             q_milli,
             routes: Vec::new(),
             flow: None,
+            ring_timeout_ms: None,
+            edits: Edits::NONE,
         }
     }
 

@@ -60,6 +60,8 @@ pub struct Settings {
     pub max_branches: usize,
     /// When new work is refused because messages wait too long.
     pub overload: OverloadSettings,
+    /// A longer request goes by TCP where UDP was not asked for (§18.1.1).
+    pub udp_max_bytes: usize,
     /// Table 4 of RFC 3261.
     pub timers: TimerValues,
 }

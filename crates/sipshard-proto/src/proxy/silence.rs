@@ -46,7 +46,7 @@ impl Proxy {
         }
     }
 
-    /// Of a transaction whose branch was given up, or of a CANCEL's.
+    /// Of a transaction whose branch was given up, of a CANCEL's, or of a request of our own.
     fn hear_of_nobodys(&mut self, now: Timestamp, client: Handle, told: Told) {
         let Some(transaction) = self.transactions.drop_client(client) else {
             return;
@@ -54,6 +54,9 @@ impl Proxy {
         let is_unheard = transaction.user == ClientUse::Abandoned && told == Told::Timeout;
         if is_unheard || told == Told::TransportError {
             self.avoid(now, &transaction.path);
+        }
+        if let ClientUse::Own(own) = transaction.user {
+            self.hear_own_silence(own, told);
         }
     }
 

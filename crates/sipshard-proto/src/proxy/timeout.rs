@@ -47,6 +47,7 @@ impl Proxy {
 
     /// The policy did not decide, or a name was not resolved, within 64*T1.
     fn give_up_waiting(&mut self, now: Timestamp, id: Handle) {
+        self.release_held(now, id);
         let phase = self.transactions.server(id).map(|server| server.user.phase);
         match phase {
             Some(Phase::Consulting) => {

@@ -2,7 +2,7 @@
 
 use crate::draft::{answer, in_dialog};
 use crate::scene::{only, target, Scene, Sent, ALICE, BOB, TO_BOB};
-use sipshard_proto::proxy::ForwardOptions;
+use sipshard_proto::proxy::{Edits, ForwardOptions};
 
 /// How the tests stay on the path.
 pub const RECORD_ROUTE: ForwardOptions = ForwardOptions {
@@ -10,6 +10,8 @@ pub const RECORD_ROUTE: ForwardOptions = ForwardOptions {
     ring_timeout_ms: None,
     report_failure: false,
     recurse: false,
+    response_edits: Edits::NONE,
+    inspect_responses: false,
 };
 
 /// Alice calls, Bob answers, Alice acknowledges; the 200 that she got.

@@ -2,7 +2,7 @@
 
 use crate::draft::{ack_to_failure, answer, cancel, invite, request};
 use crate::scene::{only, target, Scene, Sent, ALICE, BOB, CAROL, TO_BOB, TO_CAROL};
-use sipshard_proto::proxy::{DecisionError, ForwardOptions, OwnResponse, Plan};
+use sipshard_proto::proxy::{DecisionError, Edits, ForwardOptions, OwnResponse, Plan};
 use sipshard_proto::Count;
 
 const CONSULT: ForwardOptions = ForwardOptions {
@@ -10,6 +10,8 @@ const CONSULT: ForwardOptions = ForwardOptions {
     ring_timeout_ms: None,
     report_failure: true,
     recurse: false,
+    response_edits: Edits::NONE,
+    inspect_responses: false,
 };
 
 fn busy(scene: &mut Scene) -> Sent {

@@ -4,7 +4,7 @@ use crate::draft::{answer, cancel, invite, request, Draft};
 use crate::scene::{
     lines, only, settings, target, Scene, Sent, ALICE, BOB, CAROL, TO_BOB, TO_CAROL,
 };
-use sipshard_proto::proxy::{ForwardOptions, Settings};
+use sipshard_proto::proxy::{Edit, Edits, FieldName, ForwardOptions, Settings, Target};
 use sipshard_proto::Count;
 
 const RECURSE: ForwardOptions = ForwardOptions {
@@ -12,6 +12,8 @@ const RECURSE: ForwardOptions = ForwardOptions {
     ring_timeout_ms: None,
     report_failure: false,
     recurse: true,
+    response_edits: Edits::NONE,
+    inspect_responses: false,
 };
 
 fn called(scene: &mut Scene) -> Sent {
@@ -166,4 +168,18 @@ fn section_16_7_step_4_a_message_is_redirected_too() {
     assert_eq!(sent.line(), "MESSAGE sip:carol@192.0.2.30 SIP/2.0");
     assert!(only(scene.receive(CAROL, &answer(&sent, 200))).is("SIP/2.0 200"));
     scene.close();
+}
+
+#[test]
+fn section_16_7_step_4_the_copies_for_contacts_get_the_edits_of_the_first_target() {
+    let mut scene = Scene::new();
+    let name = FieldName::new(b"X-Edge", 0).unwrap();
+    let edit = Edit::Add(name, (*b"1").into());
+    let edited = Target {
+        edits: Edits::new(vec![edit]).unwrap(),
+        ..target(TO_BOB)
+    };
+    let copy = only(scene.ring_as(vec![edited], RECURSE));
+    let sent = scene.receive(BOB, &moved(&copy, "<sip:carol@192.0.2.30>"));
+    assert_eq!(sent[1].values("X-Edge"), ["1"]);
 }

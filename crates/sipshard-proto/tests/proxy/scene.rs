@@ -3,8 +3,8 @@
 
 use crate::draft::{invite, Draft};
 use sipshard_proto::proxy::{
-    Arrival, Event, ForwardOptions, Listener, OverloadSettings, OwnResponse, Plan, Proxy, Question,
-    Settings, Target,
+    Arrival, Edits, Event, ForwardOptions, Listener, OverloadSettings, OwnResponse, Plan, Proxy,
+    Question, Settings, Target,
 };
 use sipshard_proto::transaction::timer::TimerValues;
 use sipshard_proto::{Count, Handle, HeaderName, Message, Secret, Timestamp, Transport};
@@ -27,6 +27,8 @@ pub struct Sent {
     /// The millisecond of the test.
     pub at_ms: u64,
     pub listener: u16,
+    pub transport: Transport,
+    pub client: Option<Handle>,
     pub to: SocketAddr,
     pub bytes: Vec<u8>,
 }
@@ -62,6 +64,7 @@ pub fn settings() -> Settings {
             start_ms: 100,
             full_ms: 300,
         },
+        udp_max_bytes: 1_300,
         timers: TimerValues::default(),
     }
 }
@@ -73,6 +76,8 @@ pub fn target(uri: &str) -> Target {
         q_milli: 1_000,
         routes: Vec::new(),
         flow: None,
+        ring_timeout_ms: None,
+        edits: Edits::NONE,
     }
 }
 
@@ -133,6 +138,8 @@ impl Scene {
         let sent = outbox.iter().map(|outgoing| Sent {
             at_ms,
             listener: outgoing.path.listener,
+            transport: outgoing.path.transport,
+            client: outgoing.client,
             to: outgoing.path.destination,
             bytes: outgoing.bytes.to_vec(),
         });
@@ -154,6 +161,14 @@ impl Scene {
         match self.proxy.poll_event() {
             Some(Event::BranchesFailed(question, response)) => (question, *response),
             _ => panic!("a question about a failure"),
+        }
+    }
+
+    /// The response that the policy is to look at.
+    pub fn inspection(&mut self) -> (Handle, Message<'static>) {
+        match self.proxy.poll_event() {
+            Some(Event::ResponseReceived(question, response)) => (question.id, *response),
+            _ => panic!("a response to look at"),
         }
     }
 
