@@ -137,7 +137,7 @@ class Region:
         self, shard: int
     ) -> dict[
         str, int
-    ]: ...  # pid generation started_unix_ms heartbeat_ms state transactions connections unfinished rss_bytes uss_bytes cpu_ms descriptors restarts
+    ]: ...  # pid generation started_unix_ms heartbeat_ms state transactions connections unfinished queue_delay_ms rss_bytes uss_bytes cpu_ms descriptors restarts
     def write_sample(
         self, shard: int, rss_bytes: int, uss_bytes: int, cpu_ms: int, descriptors: int
     ) -> None: ...  # supervisor only
@@ -171,6 +171,8 @@ class Engine:
         domains: Sequence[str],
         secret: bytes,
         max_transactions: int,
+        max_branches: int,
+        overload_ms: tuple[int, int],  # delay from which new work is refused in part, and in whole
         udp_max_bytes: int,  # a longer request goes by TCP
         timers_ms: tuple[int, int, int, int],  # T1 T2 T4 C
         batch_delay_us: int,
@@ -239,7 +241,10 @@ class Engine:
         report_failure: bool,
         responses: tuple[Sequence[tuple[str, str, str | bytes]], bool]
         | None,  # (edits of responses, ask about each); None: they pass as they are
+        recurse: bool,
     ) -> bool: ...  # ValueError: unusable uri
+    def refuse_merged(self, id: int) -> bool:
+        """True when another copy of the request is answered here; this one has got its 482 then (RFC 3261 §8.2.2.2)."""
     def pass_on(self, id: int) -> bool: ...  # after "failure": send the best response upstream
     def inspected(
         self, id: int, changes: Sequence[tuple[str, str, str | bytes]]

@@ -128,6 +128,8 @@ class SignallingWorker(ChildProcess):
             domains=configuration.server.domains,
             secret=inheritance.installation_secret,
             max_transactions=configuration.limits.max_transactions,
+            max_branches=configuration.limits.max_branches,
+            overload_ms=(configuration.overload.start_ms, configuration.overload.full_ms),
             udp_max_bytes=timers.udp_max_bytes or sys.maxsize,
             timers_ms=(timers.t1_ms, timers.t2_ms, timers.t4_ms, int(ring_s * 1000)),
             batch_delay_us=configuration.server.batch_delay_us,

@@ -29,6 +29,7 @@ from sipshard.config.address import (
     parse_listen_address,
 )
 from sipshard.config.dns import Dns
+from sipshard.config.overload import Overload
 from sipshard.config.problem import problem
 from sipshard.config.table import Number, RelativePath, Table
 
@@ -243,6 +244,13 @@ class Limits(Table):
     )
     max_transactions: StrictInt = Field(
         default=200_000, ge=1, description="Transactions of one worker at a time; about 3 kB each."
+    )
+    max_branches: StrictInt = Field(
+        default=12,
+        ge=1,
+        le=64,
+        description="Targets that one request may be forked to, redirections included; the least "
+        "preferred ones are left out (RFC 5393 §3).",
     )
     mailbox_kb: Annotated[StrictInt, AfterValidator(_power_of_two)] = Field(
         default=256,
@@ -459,6 +467,7 @@ class Configuration(Table):
     location: Location = Field(default_factory=Location)
     auth: Auth = Field(default_factory=Auth)
     limits: Limits = Field(default_factory=Limits)
+    overload: Overload = Field(default_factory=Overload)
     transaction: Transaction = Field(default_factory=Transaction)
     dns: Dns = Field(default_factory=Dns)
     connections: Connections = Field(default_factory=Connections)

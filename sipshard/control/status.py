@@ -129,6 +129,7 @@ def _worker(shard: int, page: Mapping[str, int], now: Moment) -> dict[str, Any]:
         "descriptors": page["descriptors"],
         "transactions": page["transactions"],
         "unfinished": page["unfinished"],
+        "queue_delay_ms": page["queue_delay_ms"],
         # Nothing in this version has a dialog table; the key is promised.
         "dialogs": 0,
         "connections": page["connections"],

@@ -11,13 +11,15 @@ from sipshard.policy.router import Location, Router, Server
 from sipshard.policy.served import SUPPORTED_EXTENSIONS, unsupported_extensions
 from sipshard.sip import Request
 
-# RFC 3261 §16.6 step 4, RFC 6665 §4.1 and RFC 3515: the methods that can create a dialog.
-DIALOG_FORMING = frozenset({"INVITE", "SUBSCRIBE", "REFER"})
+# RFC 3261 §16.6 step 4, RFC 6665 §4.3 and RFC 3515: the methods that can create a dialog. A NOTIFY
+# does when the SUBSCRIBE was forked.
+DIALOG_FORMING = frozenset({"INVITE", "SUBSCRIBE", "NOTIFY", "REFER"})
 
 CAPABILITIES = (
     (
         "Allow",
-        "INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, PRACK, UPDATE, SUBSCRIBE, REFER, MESSAGE",
+        "INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, PRACK, UPDATE, INFO, SUBSCRIBE, NOTIFY, REFER, "
+        "MESSAGE, PUBLISH",
     ),
     ("Accept", "*/*"),
     ("Supported", ", ".join(sorted(SUPPORTED_EXTENSIONS))),

@@ -45,6 +45,9 @@ class Forward:
     the request and the best response when every branch has failed; it returns the next decision,
     or None to pass that response on.
 
+    ``recurse`` tries the contacts of a 3xx as further targets, each once and by their q (§16.7 step
+    4), where the caller would get the 3xx without it. Only for a Request-URI that is yours (§16.5).
+
     ``edits`` change the copy of every branch, ``response_edits`` every response of a branch that
     goes upstream. ``on_response``, a plain ``def``, is called with the request and each
     provisional response and 2xx before that goes upstream; it returns edits for it, or None.
@@ -57,6 +60,7 @@ class Forward:
     edits: Sequence[Edit] = ()
     response_edits: Sequence[Edit] = ()
     on_response: ResponseHandler | None = None
+    recurse: bool = False
 
     def __post_init__(self) -> None:
         check_ring_timeout(self.ring_timeout)

@@ -80,8 +80,12 @@ class ProxyEngine(Protocol):
         ring_timeout_s: float | None,
         report_failure: bool,
         responses: tuple[Sequence[PlainEdit], bool] | None,
+        recurse: bool,
     ) -> bool:
         """Proxies the request to ``targets``. Raises ValueError for an unusable URI."""
+
+    def refuse_merged(self, transaction_id: int) -> bool:
+        """Answers 482 if another copy of the request is answered here (RFC 3261 §8.2.2.2)."""
 
     def inspected(self, transaction_id: int, changes: Sequence[PlainEdit]) -> bool:
         """Sends the oldest response upstream that was asked about, edited."""
@@ -230,21 +234,26 @@ class Execution:
         if isinstance(decision, Forward):
             self._forward(transaction_id, decision)
         elif isinstance(decision, Save):
-            self._registrar.save(transaction_id, request, decision.aor)
+            if not self._engine.refuse_merged(transaction_id):
+                self._registrar.save(transaction_id, request, decision.aor)
         elif isinstance(decision, Reject):
             self._engine.respond(
                 transaction_id, decision.code, decision.reason, decision.headers, b""
             )
         elif isinstance(decision, Respond):
-            self._engine.respond(
-                transaction_id, decision.code, decision.reason, decision.headers, decision.body
-            )
+            self._respond(transaction_id, decision)
         elif isinstance(decision, Redirect):
             contacts = tuple(("Contact", f"<{uri}>") for uri in _uris(decision.contacts))
             headers = (*contacts, *decision.headers)
             self._engine.respond(transaction_id, decision.code, None, headers, b"")
         else:
             raise TypeError(f"policy returned {decision!r}, which is no decision")
+
+    def _respond(self, transaction_id: int, decision: Respond) -> None:
+        if not self._engine.refuse_merged(transaction_id):
+            self._engine.respond(
+                transaction_id, decision.code, decision.reason, decision.headers, decision.body
+            )
 
     def _forward(self, transaction_id: int, decision: Forward) -> None:
         targets = route_targets(decision)
@@ -264,6 +273,7 @@ class Execution:
             decision.ring_timeout,
             on_failure is not None,
             responses,
+            decision.recurse,
         )
 
     def _remember(self, transaction_id: int, handlers: ForwardHandlers) -> None:

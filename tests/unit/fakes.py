@@ -32,6 +32,7 @@ class Forwarded(NamedTuple):
     ring_timeout_s: float | None
     report_failure: bool
     responses: tuple[list[PlainEdit], bool] | None = None
+    recurse: bool = False
 
 
 class Sent(NamedTuple):
@@ -55,6 +56,7 @@ class FakeEngine:
         self.sent: list[Sent] = []
         self.abandoned: list[int] = []
         self.counters: dict[str, int] = {}
+        self.merged: set[int] = set()
 
     def respond(
         self,
@@ -78,6 +80,7 @@ class FakeEngine:
         ring_timeout_s: float | None,
         report_failure: bool,
         responses: tuple[Sequence[PlainEdit], bool] | None,
+        recurse: bool,
     ) -> bool:
         """Remembers a forwarded request. ValueError for a target that is no URI."""
         if any(":" not in target[0] for target in targets):
@@ -88,9 +91,15 @@ class FakeEngine:
         ]
         asked = None if responses is None else (list(responses[0]), responses[1])
         self.forwards.append(
-            Forwarded(transaction_id, plain, record_route, ring_timeout_s, report_failure, asked)
+            Forwarded(
+                transaction_id, plain, record_route, ring_timeout_s, report_failure, asked, recurse
+            )
         )
         return True
+
+    def refuse_merged(self, transaction_id: int) -> bool:
+        """Whether the test has said that the request is another one's copy."""
+        return transaction_id in self.merged
 
     def inspected(self, transaction_id: int, changes: Sequence[PlainEdit]) -> bool:
         """Remembers what was changed in a response."""

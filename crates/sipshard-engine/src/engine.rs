@@ -3,9 +3,10 @@
 use crate::batching::Batching;
 use crate::connections::{Connections, TlsSettings};
 use crate::core::Core;
+use crate::lag::Lag;
 use crate::mode::Mode;
 use crate::ports::Ports;
-use crate::publish::Publisher;
+use crate::publish::{Figures, Publisher};
 use crate::{EngineSettings, StartError};
 use sipshard_net::clock;
 use sipshard_net::epoll::{self, Event, Events, Poller};
@@ -53,6 +54,7 @@ pub struct Engine {
     connections: Connections,
     publisher: Publisher,
     batching: Batching,
+    lag: Lag,
     ready: Vec<Ready>,
     now: Timestamp,
     looked_for_mail_at: Timestamp,
@@ -85,6 +87,7 @@ impl Engine {
             connections,
             publisher,
             batching,
+            lag: Lag::new(now),
             ready: Vec::new(),
             now,
             looked_for_mail_at: now,
@@ -92,7 +95,9 @@ impl Engine {
         if engine.core.mode() == Mode::Serving {
             engine.start_serving()?;
         }
-        engine.publisher.publish(&mut engine.core, 0, engine.now);
+        engine
+            .publisher
+            .publish(&mut engine.core, Figures::default(), engine.now);
         Ok(engine)
     }
 
@@ -241,18 +246,25 @@ impl Engine {
 
     /// Waits for work and does one round of it.
     fn turn(&mut self, sleep_ms: u64) -> io::Result<()> {
+        self.lag.rest(present());
         if sleep_ms > 0 {
             self.batching.rest(self.now);
         }
         self.poller.wait(&mut self.events, sleep_ms as i32)?;
         self.now = present();
+        let delay_ms = self.lag.resume(self.now);
+        self.core.proxy().note_delay(self.now, delay_ms);
+        let mut is_left = false;
         let events = std::mem::take(&mut self.events);
         let mut is_mail_waiting = false;
         for event in events.iter() {
             is_mail_waiting |= event.token == MAIL;
-            self.serve(event)?;
+            is_left |= self.serve(event)?;
         }
         self.events = events;
+        if !is_left {
+            self.lag.catch_up();
+        }
         if is_mail_waiting {
             // Drained before the mailboxes are read: mail that comes in between wakes us once more.
             wake::drain(self.core.post().own_wakeup())?;
@@ -267,7 +279,8 @@ impl Engine {
         Ok(())
     }
 
-    fn serve(&mut self, event: Event) -> io::Result<()> {
+    /// Serves one descriptor; true when more waits there than a round may take.
+    fn serve(&mut self, event: Event) -> io::Result<bool> {
         let now = self.now;
         match event.token {
             MAIL => {}
@@ -281,11 +294,13 @@ impl Engine {
                     .accept(now, listener as u16, &mut self.core);
             }
             listener => {
-                let count = receive(&mut self.ports, &mut self.core, now, listener as u16)?;
+                let (count, is_left) =
+                    receive(&mut self.ports, &mut self.core, now, listener as u16)?;
                 self.batching.note(now, count);
+                return Ok(is_left);
             }
         }
-        Ok(())
+        Ok(false)
     }
 
     fn flush(&mut self) {
@@ -301,8 +316,11 @@ impl Engine {
         }
         self.core.wake_receivers();
         let connections = self.connections.len();
-        self.publisher
-            .publish(&mut self.core, connections, self.now);
+        let figures = Figures {
+            connections: connections as u64,
+            queue_delay_ms: self.lag.shown_ms(),
+        };
+        self.publisher.publish(&mut self.core, figures, self.now);
     }
 }
 
@@ -338,8 +356,13 @@ impl Engine {
     }
 }
 
-fn receive(ports: &mut Ports, core: &mut Core, now: Timestamp, listener: u16) -> io::Result<usize> {
-    let mut total = 0;
+fn receive(
+    ports: &mut Ports,
+    core: &mut Core,
+    now: Timestamp,
+    listener: u16,
+) -> io::Result<(usize, bool)> {
+    let (mut total, mut is_left) = (0, false);
     for _ in 0..BATCHES_PER_TURN {
         let (count, is_full) = ports.receive(listener, |source, datagram, is_truncated| {
             if is_truncated {
@@ -349,6 +372,7 @@ fn receive(ports: &mut Ports, core: &mut Core, now: Timestamp, listener: u16) ->
             core.handle_message(now, Arrival::udp(listener, source), datagram);
         })?;
         total += count;
+        is_left = is_full;
         if !is_full {
             break;
         }
@@ -356,7 +380,7 @@ fn receive(ports: &mut Ports, core: &mut Core, now: Timestamp, listener: u16) ->
     core.proxy()
         .counts()
         .add_many(Count::DatagramsReceived, total as u64);
-    Ok(total)
+    Ok((total, is_left))
 }
 
 fn to_grain(deadline: Timestamp) -> Timestamp {

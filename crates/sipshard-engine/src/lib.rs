@@ -7,6 +7,7 @@ mod call_ids;
 mod connections;
 mod core;
 mod engine;
+mod lag;
 mod mode;
 mod parcel;
 mod ports;
@@ -26,7 +27,7 @@ pub use sipshard_shm as shm;
 
 use connections::ConnectionsError;
 use sipshard_net::steering::Steering;
-use sipshard_proto::proxy::{self, Listener};
+use sipshard_proto::proxy::{self, Listener, OverloadSettings};
 use sipshard_proto::transaction::timer::TimerValues;
 use sipshard_proto::{Count, Secret, Transport};
 use sipshard_shm::Region;
@@ -70,6 +71,10 @@ pub struct EngineSettings {
     pub secret: [u8; 16],
     /// New work is refused when so many transactions run.
     pub max_transactions: usize,
+    /// One request is forked to so many targets at most.
+    pub max_branches: usize,
+    /// When new work is refused because messages wait too long.
+    pub overload: OverloadSettings,
     /// A longer request goes by TCP where UDP was not asked for (RFC 3261 §18.1.1).
     pub udp_max_bytes: usize,
     /// Table 4 of RFC 3261.
@@ -111,6 +116,8 @@ impl EngineSettings {
             secret: Secret::new(self.secret),
             generation: self.generation as u8,
             max_transactions: self.max_transactions,
+            max_branches: self.max_branches,
+            overload: self.overload,
             udp_max_bytes: self.udp_max_bytes,
             timers: self.timers,
         }

@@ -7,6 +7,15 @@ use sipshard_proto::{Count, Timestamp};
 use sipshard_shm::{Region, WorkerState};
 use std::time::SystemTime;
 
+/// What is not the core's to know.
+#[derive(Clone, Copy, Default)]
+pub struct Figures {
+    /// Open connections.
+    pub connections: u64,
+    /// How long messages have waited in the sockets.
+    pub queue_delay_ms: u64,
+}
+
 /// Writes one worker's page.
 pub struct Publisher {
     region: Region,
@@ -30,7 +39,7 @@ impl Publisher {
     }
 
     /// Shows what has changed since the last call.
-    pub fn publish(&mut self, core: &mut Core, connections: usize, now: Timestamp) {
+    pub fn publish(&mut self, core: &mut Core, figures: Figures, now: Timestamp) {
         let page = self.region.page(self.shard);
         let counts = core.proxy().counts().all();
         for (index, (count, published)) in counts.iter().zip(&mut self.published).enumerate() {
@@ -49,7 +58,8 @@ impl Publisher {
         }
         page.state.write(state_of(core) as u64);
         page.heartbeat_ms.write(now.as_millis());
-        page.connections.write(connections as u64);
+        page.connections.write(figures.connections);
+        page.queue_delay_ms.write(figures.queue_delay_ms);
         page.transactions
             .write(core.proxy().transaction_count() as u64);
         page.unfinished

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use criterion::{criterion_group, criterion_main, Criterion};
 use sipshard_proto::outbox::{Outbox, Path};
 use sipshard_proto::proxy::{
-    Arrival, Edits, Event, ForwardOptions, Listener, OwnResponse, Plan, Proxy, Settings, Target,
+    Arrival, Edits, Event, ForwardOptions, Listener, OverloadSettings, OwnResponse, Plan, Proxy,
+    Settings, Target,
 };
 use sipshard_proto::transaction::branch::Branch;
 use sipshard_proto::transaction::key::TransactionKey;
@@ -111,6 +112,11 @@ fn proxy() -> Proxy {
         secret: SECRET,
         generation: 1,
         max_transactions: usize::MAX,
+        max_branches: 12,
+        overload: OverloadSettings {
+            start_ms: 100,
+            full_ms: 300,
+        },
         udp_max_bytes: 1_300,
         timers: TimerValues::default(),
     })

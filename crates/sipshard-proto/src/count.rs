@@ -87,6 +87,12 @@ counts! {
     StrayResponses = "stray_responses",
     /// Requests that came back to us unchanged and were refused.
     LoopsDetected = "loops_detected",
+    /// Copies of a request that this server answers already; refused.
+    MergedRequests = "merged_requests",
+    /// Requests refused because messages wait too long.
+    RefusedOverload = "refused_overload",
+    /// Emergency calls that were served all the same.
+    EmergenciesSpared = "emergencies_spared",
     /// Requests refused because the worker is stopping.
     RefusedStopping = "refused_stopping",
     /// Requests refused because the transaction table is full.
@@ -101,6 +107,10 @@ counts! {
     AcksMissing = "acks_missing",
     /// Requests whose policy did not decide in time.
     DecisionTimeouts = "decision_timeouts",
+    /// Targets left out because a request had too many.
+    TargetsDropped = "targets_dropped",
+    /// Contacts of 3xx responses that were tried.
+    RedirectionsFollowed = "redirections_followed",
     /// Responses that went upstream without the policy that wanted to see them.
     UninspectedResponses = "uninspected_responses",
     /// Requests that the server sent for a policy.

@@ -37,6 +37,7 @@ header_names! {
     CSeq "CSeq" 0 "RFC 3261 §20.16",
     Contact "Contact" b'm' "RFC 3261 §20.10",
     MaxForwards "Max-Forwards" 0 "RFC 3261 §20.22",
+    MaxBreadth "Max-Breadth" 0 "RFC 5393 §5",
     Route "Route" 0 "RFC 3261 §20.34",
     RecordRoute "Record-Route" 0 "RFC 3261 §20.30",
     ContentLength "Content-Length" b'l' "RFC 3261 §20.14",

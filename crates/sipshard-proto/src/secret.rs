@@ -32,6 +32,10 @@ pub enum Purpose {
     Tickets = 8,
     /// The order in which a call tries the ways to a server.
     HopOrder = 9,
+    /// Identity of a request that this server answers itself (RFC 3261 §8.2.2.2).
+    MergedRequest = 10,
+    /// Who is refused when there is too much work.
+    Overload = 11,
     /// Call-ID and From tag of a request of our own.
     OwnRequest = 16,
 }

@@ -10,8 +10,8 @@ use pyo3::prelude::*;
 use pyo3::types::PyString;
 use sipshard_engine::{self as engine, EngineSettings, ListenerSettings, StreamSettings};
 use sipshard_proto::proxy::{
-    Event, ForwardOptions, Hop, LocateQuestion, OwnOutcome, OwnRequest, OwnRequestError,
-    OwnResponse, Plan, Question, Target,
+    Event, ForwardOptions, Hop, LocateQuestion, OverloadSettings, OwnOutcome, OwnRequest,
+    OwnRequestError, OwnResponse, Plan, Question, Target,
 };
 use sipshard_proto::transaction::timer::TimerValues;
 use sipshard_proto::{Flow, Handle, Transport};
@@ -46,7 +46,7 @@ pub struct Engine {
 #[pymethods]
 impl Engine {
     #[new]
-    #[pyo3(signature = (*, shard, generation, region, wakeups, listeners, domains, secret, max_transactions, udp_max_bytes, timers_ms, batch_delay_us, connections, proxy_protocol, tls, standby))]
+    #[pyo3(signature = (*, shard, generation, region, wakeups, listeners, domains, secret, max_transactions, max_branches, overload_ms, udp_max_bytes, timers_ms, batch_delay_us, connections, proxy_protocol, tls, standby))]
     // Keyword-only: every argument names itself where the engine is made, once per worker.
     #[allow(clippy::too_many_arguments)]
     fn new(
@@ -58,6 +58,8 @@ impl Engine {
         domains: Vec<String>,
         secret: [u8; 16],
         max_transactions: usize,
+        max_branches: usize,
+        overload_ms: (u32, u32),
         udp_max_bytes: usize,
         timers_ms: (u32, u32, u32, u32),
         batch_delay_us: u64,
@@ -79,6 +81,11 @@ impl Engine {
             domains,
             secret,
             max_transactions,
+            max_branches,
+            overload: OverloadSettings {
+                start_ms: overload_ms.0,
+                full_ms: overload_ms.1,
+            },
             udp_max_bytes,
             timers: TimerValues {
                 t1_ms,
@@ -208,7 +215,9 @@ impl Engine {
             .map_err(unusable)
     }
 
-    #[pyo3(signature = (id, targets, record_route, ring_timeout_s, report_failure, responses))]
+    // As the stub has them; a plan would be one more type to convert.
+    #[allow(clippy::too_many_arguments)]
+    #[pyo3(signature = (id, targets, record_route, ring_timeout_s, report_failure, responses, recurse))]
     fn forward(
         &mut self,
         id: u64,
@@ -217,6 +226,7 @@ impl Engine {
         ring_timeout_s: Option<f64>,
         report_failure: bool,
         responses: Option<(Vec<PyEdit<'_>>, bool)>,
+        recurse: bool,
     ) -> PyResult<bool> {
         let (response_edits, inspect_responses) = responses.unwrap_or_default();
         let targets: PyResult<Vec<_>> = targets.iter().map(target).collect();
@@ -224,6 +234,7 @@ impl Engine {
             record_route,
             ring_timeout_ms: ring_timeout_s.map(milliseconds),
             report_failure,
+            recurse,
             response_edits: edits(&response_edits)?,
             inspect_responses,
         };
@@ -236,6 +247,11 @@ impl Engine {
             .proxy()
             .forward(now, Handle::from_u64(id), plan)
             .map_err(unusable)
+    }
+
+    fn refuse_merged(&mut self, id: u64) -> bool {
+        let now = self.engine.now();
+        self.engine.proxy().refuse_merged(now, Handle::from_u64(id))
     }
 
     fn pass_on(&mut self, id: u64) -> bool {

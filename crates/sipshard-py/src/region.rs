@@ -88,6 +88,7 @@ impl Region {
             ("transactions", &page.transactions),
             ("connections", &page.connections),
             ("unfinished", &page.unfinished),
+            ("queue_delay_ms", &page.queue_delay_ms),
             ("rss_bytes", &page.rss_bytes),
             ("uss_bytes", &page.uss_bytes),
             ("cpu_ms", &page.cpu_ms),

@@ -103,7 +103,10 @@ pub struct PageFields {
     /// only grow, over all generations of a shard: a successor goes on where the dead one stopped,
     /// and no addition is ever half done.
     counters: [AtomicU64; COUNTERS],
-    reserve: [Field; PAGE_WORDS - 16 - COUNTERS],
+    /// Writer: the worker. How long the oldest message had waited in its socket when it was read, the longest of the last
+    /// second; milliseconds.
+    pub queue_delay_ms: Field,
+    reserve: [Field; PAGE_WORDS - 17 - COUNTERS],
 }
 
 const _: () = assert!(size_of::<PageFields>() == PAGE_WORDS * 8);

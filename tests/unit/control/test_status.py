@@ -29,7 +29,7 @@ class Pages:
     def page(self, shard: int) -> dict[str, int]:
         names = (
             "pid generation started_unix_ms heartbeat_ms state transactions connections "
-            "unfinished rss_bytes uss_bytes cpu_ms descriptors restarts"
+            "unfinished queue_delay_ms rss_bytes uss_bytes cpu_ms descriptors restarts"
         )
         serving = (71, 2, 1_000_000, 49_900, 1, 8, 7, 5, 4096, 2048, 1500, 20, 1)
         values = serving if shard == 0 else (0,) * 13
@@ -61,6 +61,7 @@ def test_the_promised_keys() -> None:
         "descriptors": 20,
         "transactions": 8,
         "unfinished": 5,
+        "queue_delay_ms": 6,
         "dialogs": 0,
         "connections": 7,
         "counters": {"requests": 3, "bindings_saved": 1},

@@ -39,6 +39,8 @@ class TestOptions:
         assert isinstance(decision, Respond)
         assert decision.code == 200
         assert {name for name, _ in decision.headers} == {"Allow", "Accept", "Supported"}
+        allowed = set(dict(decision.headers)["Allow"].split(", "))
+        assert {"INFO", "PUBLISH", "UPDATE", "PRACK", "SUBSCRIBE", "NOTIFY", "REFER"} <= allowed
 
     def test_with_an_unknown_extension_it_is_420(self) -> None:
         message = request("OPTIONS", "sip:example.com", headers=[("Require", "100rel")])
@@ -57,7 +59,15 @@ class TestOthers:
 
     @pytest.mark.parametrize(
         ("method", "record_route"),
-        [("INVITE", True), ("SUBSCRIBE", True), ("REFER", True), ("MESSAGE", False)],
+        [
+            ("INVITE", True),
+            ("SUBSCRIBE", True),
+            ("NOTIFY", True),
+            ("REFER", True),
+            ("MESSAGE", False),
+            ("PUBLISH", False),
+            ("INFO", False),
+        ],
     )
     def test_a_user_of_ours_is_called_at_his_bindings(
         self, method: str, record_route: bool

@@ -85,7 +85,31 @@ def make() -> Iterator[Callable[[Callable[..., object]], Fixture]]:
 Make = Callable[[Callable[..., object]], Fixture]
 
 
+class TestMergedRequests:
+    """RFC 3261 §8.2.2.2"""
+
+    @pytest.mark.parametrize("decision", [Save("a@example.com"), Respond(200)])
+    def test_what_is_answered_here_is_answered_once(self, make: Make, decision: Any) -> None:
+        fixture = make(lambda request: decision)
+        fixture.engine.merged.add(2)
+        fixture.ask(1, "REGISTER")
+        fixture.ask(2, "REGISTER")
+        answered = [response.transaction_id for response in fixture.engine.responses]
+        assert [*answered, *(number for number, _ in fixture.saved)] == [1]
+
+    def test_what_is_forwarded_is_not_asked_about(self, make: Make) -> None:
+        fixture = make(lambda request: Forward("sip:a@192.0.2.1"))
+        fixture.engine.merged.add(1)
+        fixture.ask(1)
+        assert len(fixture.engine.forwards) == 1
+
+
 class TestForward:
+    def test_recursion_is_asked_for(self, make: Make) -> None:
+        fixture = make(lambda request: Forward("sip:a@192.0.2.1", recurse=True))
+        fixture.ask()
+        assert fixture.engine.forwards[0].recurse
+
     @pytest.mark.parametrize(
         ("targets", "expected"),
         [

@@ -69,6 +69,11 @@ impl Estate {
             }],
             domains: vec!["example.com".into()],
             secret: SECRET,
+            max_branches: 12,
+            overload: sipshard_proto::proxy::OverloadSettings {
+                start_ms: 0,
+                full_ms: 0,
+            },
             max_transactions: 1_000,
             udp_max_bytes: 1_300,
             timers: TimerValues::default(),

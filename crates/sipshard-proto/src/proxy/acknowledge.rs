@@ -51,6 +51,7 @@ impl Proxy {
                     arrival,
                     routed,
                     record_route: false,
+                    breadth: None,
                     edits: &Edits::NONE,
                     outbound: Outbound::of(&path),
                     handle: stateless_handle(&self.settings.secret, request),

@@ -69,6 +69,7 @@ impl Proxy {
         let is_invite = server.state.is_invite();
         let (record_route, arrival) = (server.user.options.record_route, server.user.arrival);
         let ring_timeout_ms = server.user.branches[index].ring_timeout_ms;
+        let breadth = server.user.branches[index].breadth;
         let client_use = ClientUse::Branch { server: id, index };
         let (settings, outbound) = (&self.settings, Outbound::of(&way.path));
         let write = |handle, out: &mut Vec<u8>| {
@@ -78,6 +79,7 @@ impl Proxy {
                 routed: Routed::to(&target.uri, target.route_set()),
                 record_route,
                 edits: &target.edits,
+                breadth,
                 outbound,
                 handle,
             };
@@ -157,6 +159,14 @@ impl Proxy {
         }
     }
 
+    /// Notes that a branch ended without anything to pass on: others were tried in its place.
+    pub(super) fn end_redirected(&mut self, id: Handle, index: usize) {
+        let server = self.transactions.server_mut(id);
+        if let Some(branch) = server.and_then(|server| server.user.branches.get_mut(index)) {
+            branch.state = BranchState::Ended;
+        }
+    }
+
     /// A next hop was located; no hops mean that there is no such service.
     pub fn handle_located(
         &mut self,
@@ -224,6 +234,11 @@ mod tests {
             secret: Secret::new([0; 16]),
             generation: 0,
             max_transactions: 100,
+            max_branches: 12,
+            overload: super::super::OverloadSettings {
+                start_ms: 0,
+                full_ms: 0,
+            },
             udp_max_bytes: 1_300,
             timers: TimerValues::default(),
         })

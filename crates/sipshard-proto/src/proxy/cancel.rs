@@ -42,7 +42,7 @@ impl Proxy {
         let Some(server) = self.transactions.server_mut(id) else {
             return;
         };
-        server.user.waiting.clear();
+        server.user.end_search();
         server.user.options.report_failure = false;
         match server.user.phase {
             Phase::Deciding | Phase::Consulting => self.end_question(now, id, OwnResponse::of(487)),

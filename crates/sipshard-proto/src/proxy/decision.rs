@@ -1,8 +1,11 @@
 //! The policy's decisions are carried out: forward, respond, pass on (RFC 3261 §16.5, §16.6).
 
+use super::breadth::{max_breadth, share};
 use super::edit::{MAX_EDITS, MAX_EDIT_BYTES};
 use super::event::Event;
-use super::response_context::{in_order_of_trial, BranchState, Cancel, ClientBranch, Phase};
+use super::response_context::{
+    in_order_of_trial, most_preferred, BranchState, Cancel, ClientBranch, Phase,
+};
 use super::{ForwardOptions, OwnResponse, Proxy, Target};
 use crate::count::Count;
 use crate::slots::Handle;
@@ -198,13 +201,29 @@ impl Proxy {
         targets: Vec<Target>,
         options: ForwardOptions,
     ) {
+        let max_branches = self.settings.max_branches;
         let Some(server) = self.transactions.server_mut(id) else {
             return;
         };
         let context = &mut server.user;
+        context.breadth = context.request.as_ref().map_or(0, |it| max_breadth(it));
+        if context.breadth == 0 {
+            self.answer(now, id, OwnResponse::of(440));
+            return;
+        }
+        let wanted = targets.len();
+        let targets = most_preferred(targets, max_branches);
         context.phase = Phase::Forwarding;
+        context.targets_left = max_branches - targets.len();
+        if options.recurse {
+            let uris = targets.iter().map(|target| target.uri.clone());
+            context.target_set.extend(uris);
+            context.redirection_edits = targets.first().map(|first| first.edits.clone());
+        }
+        let dropped = wanted - targets.len();
         context.set_options(options);
         context.waiting = in_order_of_trial(targets);
+        self.counts.add_many(Count::TargetsDropped, dropped as u64);
         self.start_next_group(now, id);
     }
 
@@ -216,19 +235,20 @@ impl Proxy {
             if group.is_empty() {
                 return self.conclude(now, id);
             }
-            let first = server.user.branches.len();
-            for target in group {
+            let (first, count) = (server.user.branches.len(), group.len());
+            let breadth = server.user.breadth;
+            for (index, target) in group.into_iter().enumerate() {
                 let ring_timeout_ms = server.user.options.ring_timeout_ms;
                 server.user.branches.push(ClientBranch {
                     ring_timeout_ms: target.ring_timeout_ms.or(ring_timeout_ms),
                     state: BranchState::Resolving(Box::new(target)),
                     cancel: Cancel::NotWanted,
+                    breadth: (count > 1).then(|| share(breadth, index, count)),
                     has_timed_out: false,
                     spare: None,
                 });
             }
-            let last = server.user.branches.len();
-            for index in first..last {
+            for index in first..first + count {
                 self.start_branch(now, id, index);
             }
             let server = self.transactions.server(id);
@@ -310,7 +330,7 @@ fn check_plan(plan: &Plan) -> Result<(), DecisionError> {
 }
 
 /// The header part of a URI is no part of a Request-URI (§19.1.1, table 1).
-fn strip_uri_headers(target: &mut Target) {
+pub(super) fn strip_uri_headers(target: &mut Target) {
     let headers = Uri::parse(&target.uri).map_or(0, |uri| uri.headers.len());
     if headers > 0 {
         let end = target.uri.len() - headers - 1;

@@ -18,6 +18,7 @@ mod arrival;
 mod best_response;
 mod blocklist;
 mod branch;
+mod breadth;
 mod cancel;
 mod decision;
 mod edit;
@@ -28,9 +29,12 @@ mod inspection;
 mod large_request;
 mod locator;
 mod loop_detection;
+mod merged_request;
 mod next_hop;
+mod overload;
 mod own_request;
 mod own_response;
+mod redirection;
 mod request;
 mod request_copy;
 mod response;
@@ -46,6 +50,7 @@ pub use decision::{DecisionError, Plan};
 pub use edit::{Edit, Edits, FieldName, MAX_EDITS, MAX_EDIT_BYTES};
 pub use event::{Event, Question, SharedRequest};
 pub use locator::{Hop, LocateQuestion};
+pub use overload::OverloadSettings;
 pub use own_request::{OwnField, OwnOutcome, OwnRequest, OwnRequestError, MAX_OWN_REQUESTS};
 pub use own_response::{check_response_name, OwnResponse};
 pub use response_context::{ForwardOptions, Target};
@@ -60,6 +65,8 @@ use crate::transaction::TransactionLayer;
 use acknowledge::ParkedAck;
 use blocklist::Blocklist;
 use locator::Locator;
+use merged_request::AnsweredRequests;
+use overload::Overload;
 use own_request::OwnRequests;
 use response_context::ResponseContext;
 use std::collections::{BTreeSet, VecDeque};
@@ -97,6 +104,8 @@ pub struct Proxy {
     /// Unfinished requests with a branch whose next hop is being looked up, by [`Handle::as_u64`].
     resolving: BTreeSet<u64>,
     parked_acks: Vec<ParkedAck>,
+    answered: AnsweredRequests,
+    overload: Overload,
     own_requests: OwnRequests,
     admission: Admission,
     unfinished: usize,
@@ -107,6 +116,7 @@ impl Proxy {
     pub fn new(settings: Settings) -> Self {
         Self {
             transactions: TransactionLayer::new(settings.timers),
+            overload: Overload::new(settings.overload),
             settings,
             outbox: Outbox::default(),
             events: VecDeque::new(),
@@ -115,6 +125,7 @@ impl Proxy {
             blocklist: Blocklist::default(),
             resolving: BTreeSet::new(),
             parked_acks: Vec::new(),
+            answered: AnsweredRequests::default(),
             own_requests: OwnRequests::default(),
             admission: Admission::Open,
             unfinished: 0,
@@ -183,5 +194,49 @@ impl Proxy {
     /// Next hops that the driver is to locate.
     pub fn take_questions(&mut self) -> Vec<LocateQuestion> {
         self.locator.take_questions()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::secret::Secret;
+    use crate::transaction::timer::TimerValues;
+    use crate::transport::Transport;
+
+    /// A proxy for the tests of single modules.
+    pub fn proxy() -> Proxy {
+        Proxy::new(Settings {
+            listeners: vec![Listener {
+                transport: Transport::Udp,
+                host: b"192.0.2.1".to_vec(),
+                port: 5060,
+                is_v6: false,
+            }],
+            domains: Vec::new(),
+            secret: Secret::new([0; 16]),
+            generation: 0,
+            max_transactions: 100_000,
+            max_branches: 12,
+            udp_max_bytes: 1_300,
+            overload: OverloadSettings {
+                start_ms: 0,
+                full_ms: 0,
+            },
+            timers: TimerValues::default(),
+        })
+    }
+
+    /// Where its requests come from.
+    pub fn arrival() -> Arrival {
+        Arrival::udp(0, "192.0.2.2:5060".parse().unwrap())
+    }
+
+    /// The REGISTER of one of many phones.
+    pub fn register(number: usize) -> String {
+        format!(
+            "REGISTER sip:b SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.2;branch=z9hG4bK{number}\r\n\
+             From: <sip:a>;tag=1\r\nTo: <sip:a>\r\nCall-ID: {number}\r\nCSeq: 1 REGISTER\r\n\r\n"
+        )
     }
 }

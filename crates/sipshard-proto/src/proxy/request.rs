@@ -112,6 +112,10 @@ impl Proxy {
         }
         let shared = SharedRequest::new(request.clone().into_owned());
         let server = self.open(arrival, &shared, key, plan.clone());
+        if request.method() != Method::Invite {
+            self.transactions
+                .start_server_timer(now, server, Timer::Late);
+        }
         if is_in_dialog {
             self.counts.add(Count::InDialogRequests);
             return self.follow_route_set(now, server, request, &plan);

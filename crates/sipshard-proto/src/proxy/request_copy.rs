@@ -23,6 +23,8 @@ pub struct RequestCopy<'a> {
     pub routed: Routed<'a>,
     /// Whether we stay on the path of the dialog.
     pub record_route: bool,
+    /// Its Max-Breadth, where that is not the received one.
+    pub breadth: Option<u16>,
     /// How it leaves.
     pub outbound: Outbound,
     /// The client transaction.
@@ -122,7 +124,7 @@ impl RequestCopy<'_> {
         for field in self.request.headers() {
             self.write_field(field, &mut seen, out);
         }
-        Self::end_fields(&seen, out);
+        self.end_fields(&seen, out);
         out.extend_from_slice(self.request.body());
     }
 
@@ -136,7 +138,7 @@ impl RequestCopy<'_> {
                 field => field.write(self.request, out),
             }
         }
-        Self::end_fields(&seen, out);
+        self.end_fields(&seen, out);
         out.extend_from_slice(edited.body);
     }
 
@@ -154,14 +156,20 @@ impl RequestCopy<'_> {
             }
             // What is left of it is in `routed`.
             HeaderName::Route => {}
+            HeaderName::MaxBreadth if self.breadth.is_some() => {}
             _ => out.extend_from_slice(self.request.text(field.whole)),
         }
     }
 
-    fn end_fields(seen: &Seen, out: &mut Vec<u8>) {
+    fn end_fields(&self, seen: &Seen, out: &mut Vec<u8>) {
         if !seen.max_forwards {
             // RFC 3261 §16.6 step 3: "if the copy does not contain a Max-Forwards, the proxy MUST add one".
             write_max_forwards(70, out);
+        }
+        if let Some(breadth) = self.breadth {
+            out.extend_from_slice(b"Max-Breadth: ");
+            write_decimal(out, u32::from(breadth));
+            out.extend_from_slice(b"\r\n");
         }
         out.extend_from_slice(b"\r\n");
     }

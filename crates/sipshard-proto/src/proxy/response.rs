@@ -165,21 +165,21 @@ impl Proxy {
         (id, index): (Handle, usize),
         response: &Message<'_>,
     ) {
-        let mut bytes = Vec::with_capacity(response.bytes().len());
-        write_without_own_via(response, &mut bytes);
         let status = response.status();
-        let bytes = bytes.into_boxed_slice();
         if status == 503 && self.fail_over(now, id, index) {
             return;
         }
         if let Some(server) = self.transactions.server_mut(id) {
             server.user.collect_challenges(response);
         }
-        self.end_branch(id, index, FinalResponse { status, bytes });
+        match self.remainder((id, index), response) {
+            Some(bytes) => self.end_branch(id, index, FinalResponse { status, bytes }),
+            None => self.end_redirected(id, index),
+        }
         if status >= 600 {
             // §16.7 step 5: a 6xx ends the search; what still rings is cancelled, nothing new is tried.
             if let Some(server) = self.transactions.server_mut(id) {
-                server.user.waiting.clear();
+                server.user.end_search();
             }
             self.cancel_branches(now, id);
         }

@@ -59,6 +59,8 @@ pub struct ForwardOptions {
     pub ring_timeout_ms: Option<u64>,
     /// Ask the policy before a failure goes upstream.
     pub report_failure: bool,
+    /// Try the contacts of a 3xx (§16.5). For a Request-URI only that the policy is responsible for.
+    pub recurse: bool,
     /// What responses of branches differ in when they go upstream.
     pub response_edits: Edits,
     /// Show the policy each provisional response and 2xx before it goes upstream.
@@ -96,6 +98,8 @@ pub struct ClientBranch {
     pub state: BranchState,
     /// Whether it is to be cancelled.
     pub cancel: Cancel,
+    /// Its share of the request's breadth, when others ring beside it (RFC 5393 §5.3.3).
+    pub breadth: Option<u16>,
     /// How long it may ring; Timer C when `None`.
     pub ring_timeout_ms: Option<u64>,
     /// It rang for longer than allowed: whatever it answers to the CANCEL counts as 408.
@@ -129,6 +133,14 @@ pub struct ResponseContext {
     pub branches: SmallVec<[ClientBranch; 1]>,
     /// Targets that wait until the present ones have failed, the next ones last.
     pub waiting: Vec<Target>,
+    /// So many branches may be open at the same time (RFC 5393 §5).
+    pub breadth: u16,
+    /// So many more targets may be added.
+    pub targets_left: usize,
+    /// The URIs that are or were in the target set, where contacts of a 3xx may join it.
+    pub target_set: Vec<Box<[u8]>>,
+    /// What the copies for such contacts differ in: the same as those for the first target.
+    pub redirection_edits: Option<Edits>,
     /// The best failure so far.
     pub best: Option<FinalResponse>,
     /// The challenges of the branches, when there are several.
@@ -152,6 +164,10 @@ impl ResponseContext {
             phase: Phase::Deciding,
             branches: SmallVec::new(),
             waiting: Vec::new(),
+            breadth: 0,
+            targets_left: 0,
+            target_set: Vec::new(),
+            redirection_edits: None,
             best: None,
             challenges: Vec::new(),
             options: ForwardOptions::default(),
@@ -160,14 +176,22 @@ impl ResponseContext {
         }
     }
 
-    /// Takes the next targets to be tried at the same time: those of the highest q that is left (§16.6).
+    /// Takes the next targets to be tried at the same time: those of the highest q that is left (§16.6), and of them no
+    /// more than the breadth allows.
     pub fn take_next_group(&mut self) -> Vec<Target> {
         let Some(q_milli) = self.waiting.last().map(|target| target.q_milli) else {
             return Vec::new();
         };
         let is_in_group = |target: &Target| target.q_milli == q_milli;
         let start = self.waiting.iter().position(is_in_group).unwrap_or(0);
-        self.waiting.split_off(start)
+        let end = self.waiting.len().min(start + usize::from(self.breadth));
+        self.waiting.drain(start..end).collect()
+    }
+
+    /// Tries nothing new any more.
+    pub fn end_search(&mut self) {
+        self.waiting.clear();
+        self.options.recurse = false;
     }
 
     /// Takes how the request is forwarded from now on.
@@ -220,6 +244,8 @@ impl ResponseContext {
         self.request = None;
         self.plan = RoutePlan::default();
         self.waiting = Vec::new();
+        self.target_set = Vec::new();
+        self.redirection_edits = None;
         self.best = None;
         self.challenges = Vec::new();
         for branch in &mut self.branches {
@@ -254,6 +280,15 @@ fn is_challenge(name: HeaderName) -> bool {
         name,
         HeaderName::WwwAuthenticate | HeaderName::ProxyAuthenticate
     )
+}
+
+/// Keeps the `max` most preferred targets; of equal ones the first.
+pub fn most_preferred(mut targets: Vec<Target>, max: usize) -> Vec<Target> {
+    if targets.len() > max {
+        targets.sort_by_key(|target| std::cmp::Reverse(target.q_milli));
+        targets.truncate(max);
+    }
+    targets
 }
 
 /// Orders targets so that the next to be tried stand last; equal ones keep the policy's order.
@@ -292,6 +327,7 @@ mod tests {
             target("sip:first", 700),
             target("sip:second", 700),
         ]);
+        context.breadth = 60;
         let mut group = || -> Vec<String> {
             let taken = context.take_next_group();
             let text = |target: &Target| String::from_utf8_lossy(&target.uri).into_owned();

@@ -1,5 +1,6 @@
 //! What the proxy core is told at its start: who we are, and how long things may take.
 
+use super::overload::OverloadSettings;
 use crate::flow::{Flow, FLOW_PARAMETER};
 use crate::outbox::Path;
 use crate::scan::decimal;
@@ -55,6 +56,10 @@ pub struct Settings {
     pub generation: u8,
     /// New work is refused when so many transactions run.
     pub max_transactions: usize,
+    /// One request is forked to so many targets at most; the least preferred ones are left out.
+    pub max_branches: usize,
+    /// When new work is refused because messages wait too long.
+    pub overload: OverloadSettings,
     /// A longer request goes by TCP where UDP was not asked for (§18.1.1).
     pub udp_max_bytes: usize,
     /// Table 4 of RFC 3261.

@@ -34,6 +34,8 @@ impl Proxy {
                 self.send_trying(now, id);
                 self.start_decision_timer(now, id);
             }
+            // RFC 4320 §4.1: now its client may hear a 100, and must.
+            Told::Fired(Timer::Late) => self.send_trying(now, id),
             Told::Fired(_) => self.give_up_waiting(now, id),
             Told::Timeout => {
                 self.counts.add(Count::AcksMissing);

@@ -21,6 +21,11 @@ pub enum Refusal {
     Looping,
     /// Proxy-Require names extensions that we do not have (§16.3 step 5).
     BadExtension(String),
+    /// Messages wait too long, and this one belongs to the share that is refused.
+    Overloaded {
+        /// For Retry-After.
+        retry_after_s: u64,
+    },
     /// The worker is stopping.
     Stopping {
         /// For Retry-After.
@@ -48,6 +53,10 @@ impl Refusal {
                 headers: &[(b"Retry-After", retry_after_s.to_string().as_bytes())],
                 ..OwnResponse::of(503)
             }),
+            Self::Overloaded { retry_after_s } => send(OwnResponse {
+                headers: &[(b"Retry-After", retry_after_s.to_string().as_bytes())],
+                ..OwnResponse::of(503)
+            }),
             Self::TransactionsFull => send(OwnResponse {
                 headers: &[(b"Retry-After", b"5")],
                 ..OwnResponse::of(503)
@@ -71,6 +80,9 @@ impl Proxy {
             return Err(Refusal::Looping);
         }
         check_proxy_require(request)?;
+        if !is_in_dialog {
+            self.check_overload(request)?;
+        }
         self.check_admission(is_in_dialog)
     }
 
@@ -94,9 +106,16 @@ impl Proxy {
 fn check_uri(request: &Message<'_>) -> Result<(), Refusal> {
     let uri = Uri::parse(request.request_uri()).map_err(|_| Refusal::BadRequestUri)?;
     match uri.scheme {
-        Scheme::Other => Err(Refusal::UnsupportedScheme),
+        // A service has no address: whoever offers it is for the policy to find (RFC 5031), like who has a number.
+        Scheme::Other if !is_service(request.request_uri()) => Err(Refusal::UnsupportedScheme),
         _ => Ok(()),
     }
+}
+
+fn is_service(uri: &[u8]) -> bool {
+    const SERVICE: &[u8] = b"urn:service:";
+    uri.get(..SERVICE.len())
+        .is_some_and(|start| start.eq_ignore_ascii_case(SERVICE))
 }
 
 fn check_proxy_require(request: &Message<'_>) -> Result<(), Refusal> {

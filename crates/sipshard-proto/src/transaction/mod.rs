@@ -316,7 +316,7 @@ impl<S, C> TransactionLayer<S, C> {
         client.clocks.filed_under = None;
         let told = match client.clocks.take_due(now) {
             None => None,
-            Some(timer) if timer.clock() == Clock::User => Some(Told::Fired(timer)),
+            Some(timer) if timer.is_the_users() => Some(Told::Fired(timer)),
             Some(timer) => client
                 .state
                 .step(ClientEvent::Fired(timer))
@@ -344,7 +344,7 @@ impl<S, C> TransactionLayer<S, C> {
         server.clocks.filed_under = None;
         let told = match server.clocks.take_due(now) {
             None => None,
-            Some(timer) if timer.clock() == Clock::User => Some(Told::Fired(timer)),
+            Some(timer) if timer.is_the_users() => Some(Told::Fired(timer)),
             Some(timer) => server
                 .state
                 .step(ServerEvent::Fired(timer))

@@ -35,7 +35,9 @@ pub const fn step(state: State, event: Event) -> Option<Step<State>> {
     match (state, event) {
         (Proceeding | Completed, Event::Retransmission) => Step::to(state, &[Resend]),
         (Trying | Proceeding, Event::Provisional) => Step::to(Proceeding, &[Send]),
-        (Trying | Proceeding, Event::Final) => Step::to(Completed, &[Send, Start(Timer::J)]),
+        (Trying | Proceeding, Event::Final) => {
+            Step::to(Completed, &[Send, StopRetransmission, Start(Timer::J)])
+        }
         (Completed, Event::Fired(Timer::J)) => Step::to(Terminated, &[]),
         _ => None,
     }

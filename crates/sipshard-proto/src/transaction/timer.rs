@@ -33,6 +33,9 @@ pub enum Timer {
     M,
     /// The 200 ms after which an INVITE without any answer gets a 100 (§17.2.1).
     Trying,
+    /// The time after which a non-INVITE without any answer gets a 100: when its client's Timer E has grown to T2
+    /// (RFC 4320 §4.1).
+    Late,
     /// The policy's own limit for a branch that rings.
     Ring,
     /// The transaction user's limit for making up its mind about a request.
@@ -53,10 +56,16 @@ pub enum Clock {
 }
 
 impl Timer {
+    /// Whether the transaction user started it, and hears of it.
+    pub const fn is_the_users(self) -> bool {
+        matches!(self, Timer::Late) || matches!(self.clock(), Clock::User)
+    }
+
     /// The clock that the timer runs on.
     pub const fn clock(self) -> Clock {
         match self {
-            Timer::A | Timer::E | Timer::G => Clock::Retransmission,
+            // A non-INVITE server transaction retransmits nothing by itself.
+            Timer::A | Timer::E | Timer::G | Timer::Late => Clock::Retransmission,
             Timer::C | Timer::Trying | Timer::Ring | Timer::Decision | Timer::Cancelled => {
                 Clock::User
             }
@@ -100,6 +109,7 @@ impl TimerValues {
             Timer::D => self.t1_ms * 64,
             Timer::I | Timer::K => self.t4_ms,
             Timer::Trying => 200,
+            Timer::Late => self.until_t2_ms(),
             _ => self.t1_ms * 64,
         }
     }
@@ -112,6 +122,16 @@ impl TimerValues {
             Timer::D | Timer::I | Timer::J | Timer::K if transport.is_reliable() => Some(0),
             _ => Some(self.interval_ms(timer)),
         }
+    }
+
+    /// How long a client's Timer E takes to grow to T2.
+    const fn until_t2_ms(&self) -> u32 {
+        let (mut elapsed_ms, mut interval_ms) = (0_u32, self.t1_ms);
+        while interval_ms > 0 && interval_ms < self.t2_ms {
+            elapsed_ms = elapsed_ms.saturating_add(interval_ms);
+            interval_ms = interval_ms.saturating_mul(2);
+        }
+        elapsed_ms
     }
 
     /// The interval after `last_ms`: A doubles without bound, E and G up to T2.

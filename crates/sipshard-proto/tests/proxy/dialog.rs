@@ -9,6 +9,7 @@ pub const RECORD_ROUTE: ForwardOptions = ForwardOptions {
     record_route: true,
     ring_timeout_ms: None,
     report_failure: false,
+    recurse: false,
     response_edits: Edits::NONE,
     inspect_responses: false,
 };

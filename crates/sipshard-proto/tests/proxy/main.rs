@@ -2,6 +2,7 @@
 //! core to.
 
 mod acknowledge;
+mod breadth;
 mod dialog;
 mod draft;
 mod edits;
@@ -11,11 +12,16 @@ mod large_requests;
 mod limits;
 mod locating;
 mod loop_detection;
+mod merged_request;
+mod methods;
 mod network;
+mod overload;
 mod own_requests;
 mod policy;
+mod redirection;
 mod resolving;
 mod rfc_3263;
+mod rfc_4320;
 mod scene;
 mod section_16_10;
 mod section_16_3;

@@ -9,6 +9,7 @@ const CONSULT: ForwardOptions = ForwardOptions {
     record_route: false,
     ring_timeout_ms: None,
     report_failure: true,
+    recurse: false,
     response_edits: Edits::NONE,
     inspect_responses: false,
 };

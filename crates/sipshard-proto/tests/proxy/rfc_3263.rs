@@ -147,7 +147,8 @@ fn section_3263_4_3_a_hop_that_has_said_anything_is_not_left() {
     scene.forward(id, &[TO_NAME]);
     let first = only(scene.located(&[BOB, CAROL]));
     scene.receive(BOB, &answer(&first, 100));
-    let sent = scene.pass_ms(TIMER_B_MS);
+    let mut sent = scene.pass_ms(TIMER_B_MS);
+    sent.retain(|sent| !sent.is("SIP/2.0 100 "));
     assert!(sent.iter().all(|sent| sent.to == first.to), "{sent:?}");
     scene.close();
 

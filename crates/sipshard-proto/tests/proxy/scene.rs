@@ -3,8 +3,8 @@
 
 use crate::draft::{invite, Draft};
 use sipshard_proto::proxy::{
-    Arrival, Edits, Event, ForwardOptions, Listener, OwnResponse, Plan, Proxy, Question, Settings,
-    Target,
+    Arrival, Edits, Event, ForwardOptions, Listener, OverloadSettings, OwnResponse, Plan, Proxy,
+    Question, Settings, Target,
 };
 use sipshard_proto::transaction::timer::TimerValues;
 use sipshard_proto::{Count, Handle, HeaderName, Message, Secret, Timestamp, Transport};
@@ -59,6 +59,11 @@ pub fn settings() -> Settings {
         secret: Secret::new([42; 16]),
         generation: 1,
         max_transactions: 10_000,
+        max_branches: 12,
+        overload: OverloadSettings {
+            start_ms: 100,
+            full_ms: 300,
+        },
         udp_max_bytes: 1_300,
         timers: TimerValues::default(),
     }

@@ -186,10 +186,20 @@ fn figure_8_non_invite_server() {
         events.into_iter().chain(TIMERS.map(Fired)),
         &[
             (Trying, Provisional, Proceeding, &[Send]),
-            (Trying, Final, Completed, &[Send, Start(Timer::J)]),
+            (
+                Trying,
+                Final,
+                Completed,
+                &[Send, StopRetransmission, Start(Timer::J)],
+            ),
             (Proceeding, Retransmission, Proceeding, &[Resend]),
             (Proceeding, Provisional, Proceeding, &[Send]),
-            (Proceeding, Final, Completed, &[Send, Start(Timer::J)]),
+            (
+                Proceeding,
+                Final,
+                Completed,
+                &[Send, StopRetransmission, Start(Timer::J)],
+            ),
             (Completed, Retransmission, Completed, &[Resend]),
             (Completed, Fired(Timer::J), Terminated, &[]),
         ],
