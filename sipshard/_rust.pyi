@@ -64,7 +64,10 @@ class Request:
     """A request as it was received; nobody can change it. Its header fields are found in any case and compact form."""
     @staticmethod
     def parse(
-        data: bytes, source: tuple[str, int] = ..., transport: str = ...
+        data: bytes,
+        source: tuple[str, int] = ...,
+        transport: str = ...,
+        peer_names: Sequence[str] = ...,
     ) -> Request: ...  # ValueError
     @property
     def method(self) -> str: ...
@@ -88,6 +91,8 @@ class Request:
     def source(self) -> tuple[str, int]: ...
     @property
     def transport(self) -> str: ...  # "udp" "tcp" "tls" "ws" "wss"
+    @property
+    def peer_names(self) -> list[str]: ...  # what its sender has proven by a TLS certificate
     @property
     def flow(self) -> str | None: ...  # the connection that it came through, as a binding keeps it
     @property

@@ -140,19 +140,25 @@ def request(
     headers: Sequence[tuple[str, str]] = (),
     body: bytes = b"",
     source: tuple[str, int] = ("192.0.2.1", 5060),
+    transport: str = "udp",
+    peer_names: Sequence[str] = (),
 ) -> Request:
-    """A well-formed request as it would arrive from ``source`` over UDP.
+    """A well-formed request as it would arrive from ``source`` over ``transport``.
 
     Each call makes a new Call-ID. ``headers`` come behind the mandatory ones; one that names a
     mandatory header replaces it. ``to_uri`` defaults to ``uri``, for REGISTER to ``from_uri``.
-    Raises ValueError when what comes out is no request.
+    ``peer_names`` are what its sender would have proven by a TLS certificate. Raises ValueError
+    when what comes out is no request.
     """
     number = next(_sequence)
     host = f"[{source[0]}]" if ":" in source[0] else source[0]
     if to_uri is None:
         to_uri = from_uri if method == "REGISTER" else uri
     fields = {
-        "via": ("Via", f"SIP/2.0/UDP {host}:{source[1]};branch=z9hG4bKtest{number}"),
+        "via": (
+            "Via",
+            f"SIP/2.0/{transport.upper()} {host}:{source[1]};branch=z9hG4bKtest{number}",
+        ),
         "max-forwards": ("Max-Forwards", "70"),
         "from": ("From", f"<{from_uri}>;tag=test{number}"),
         "to": ("To", f"<{to_uri}>"),
@@ -163,7 +169,7 @@ def request(
     given = {name.lower() for name, _ in headers}
     kept = [field for name, field in fields.items() if name not in given]
     lines = [f"{method} {uri} SIP/2.0", *(f"{name}: {value}" for name, value in [*kept, *headers])]
-    return Request.parse(_message(lines, body), source, "udp")
+    return Request.parse(_message(lines, body), source, transport, peer_names)
 
 
 def response(status: int, to: Request, *, headers: Sequence[tuple[str, str]] = ()) -> Response:

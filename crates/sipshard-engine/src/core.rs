@@ -126,8 +126,15 @@ impl Core {
         if owner == self.shard {
             return self.handle_own(now, arrival, &message, bytes);
         }
-        let is_sent = self.post.send(owner, &Head::arrived(arrival), bytes);
+        let head = self.head_of(arrival);
+        let is_sent = self.post.send(owner, &head, bytes);
         self.count_mail(is_sent);
+    }
+
+    /// Names are sent as text: each worker numbers them for itself.
+    fn head_of(&mut self, arrival: Arrival) -> Head {
+        let names = self.proxy.peer_names(arrival);
+        Head::arrived(arrival, names.as_deref().unwrap_or_default())
     }
 
     /// Gives a message to the worker that owns the connection of its path. False when its mailbox is full.
@@ -215,7 +222,8 @@ impl Core {
     fn unpack(&mut self, now: Timestamp, record: &[u8], connections: &mut Connections) {
         self.count(Count::MailboxReceived);
         match parcel::open(record) {
-            Some(Parcel::Arrived(arrival, bytes)) => {
+            Some(Parcel::Arrived(mut arrival, names, bytes)) => {
+                arrival.peer = self.proxy.file_peer(names);
                 if let Some(message) = self.parse(arrival, bytes) {
                     self.handle_own(now, arrival, &message, bytes);
                 }
@@ -238,10 +246,8 @@ impl Core {
         datagram: &[u8],
     ) {
         if self.mode == Mode::Draining && !self.proxy.knows(message) {
-            let count = match self
-                .post
-                .send(self.shard, &Head::arrived(arrival), datagram)
-            {
+            let head = self.head_of(arrival);
+            let count = match self.post.send(self.shard, &head, datagram) {
                 true => Count::HandedOver,
                 false => Count::MailboxFull,
             };

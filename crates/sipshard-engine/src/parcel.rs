@@ -4,6 +4,7 @@
 use sipshard_proto::outbox::Path;
 use sipshard_proto::proxy::Arrival;
 use sipshard_proto::{Flow, Handle, Transport};
+use smallvec::SmallVec;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
 /// A client transaction of a worker, as its peers know it.
@@ -20,8 +21,9 @@ pub struct Sender {
 /// One record of a mailbox.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Parcel<'a> {
-    /// A message for the worker of its Call-ID, and how it came.
-    Arrived(Arrival, &'a [u8]),
+    /// A message for the worker of its Call-ID, how it came, and the names that its sender has proven. The arrival's
+    /// `peer` is to be filled in from those: its numbers differ from worker to worker.
+    Arrived(Arrival, &'a str, &'a [u8]),
     /// A message that is to leave through a connection of the receiver's.
     Leaving(Path, Sender, &'a [u8]),
     /// The receiver's request could not be sent.
@@ -31,27 +33,37 @@ pub enum Parcel<'a> {
 const ARRIVED: u8 = 1;
 const LEAVING: u8 = 2;
 const UNSENT: u8 = 3;
+/// The names of a certificate, as far as they are passed on.
+const MAX_NAMES_BYTES: usize = 1_024;
 
 /// Room for the head of any record.
-pub const HEAD_BYTES: usize = 56;
+pub const HEAD_BYTES: usize = 64;
 
-/// The head of a record: 24 bytes of address, 16 of flow, 13 of sender, all numbers big-endian.
-pub struct Head([u8; HEAD_BYTES]);
+/// The head of a record: 24 bytes of address, 16 of flow, 13 of sender, all numbers big-endian; then names.
+pub struct Head(SmallVec<[u8; HEAD_BYTES]>);
 
 impl Head {
-    /// Of a message that arrived so.
-    pub fn arrived(arrival: Arrival) -> Self {
-        let mut head = Self([0; HEAD_BYTES]);
-        head.0[0] = ARRIVED;
+    /// Of a message that arrived so, from one who has proven these names.
+    pub fn arrived(arrival: Arrival, names: &str) -> Self {
+        let mut head = Self::empty(ARRIVED);
         head.write_address(arrival.listener, arrival.source);
         head.write_flow(arrival.transport, arrival.flow);
+        // What is cut shows no name that was not proven, because they are checked for being text.
+        let names = &names.as_bytes()[..names.len().min(MAX_NAMES_BYTES)];
+        head.0[42..44].copy_from_slice(&(names.len() as u16).to_be_bytes());
+        head.0.extend_from_slice(names);
+        head
+    }
+
+    fn empty(kind: u8) -> Self {
+        let mut head = Self(SmallVec::from_elem(0, HEAD_BYTES));
+        head.0[0] = kind;
         head
     }
 
     /// Of a message that is to leave by `path`.
     pub fn leaving(path: &Path, sender: Sender) -> Self {
-        let mut head = Self([0; HEAD_BYTES]);
-        head.0[0] = LEAVING;
+        let mut head = Self::empty(LEAVING);
         head.write_address(path.listener, path.destination);
         head.write_flow(path.transport, path.flow);
         head.write_sender(sender);
@@ -60,8 +72,7 @@ impl Head {
 
     /// Of the news that a request could not be sent.
     pub fn unsent(sender: Sender) -> Self {
-        let mut head = Self([0; HEAD_BYTES]);
-        head.0[0] = UNSENT;
+        let mut head = Self::empty(UNSENT);
         head.write_sender(sender);
         head
     }
@@ -149,7 +160,7 @@ impl Head {
 /// The parts of a record; `None` when it is none.
 pub fn open(record: &[u8]) -> Option<Parcel<'_>> {
     let (head, message) = record.split_first_chunk::<HEAD_BYTES>()?;
-    let head = Head(*head);
+    let head = Head(SmallVec::from_buf(*head));
     let transport = Transport::from_number(head.0[1])?;
     match head.0[0] {
         ARRIVED => {
@@ -158,8 +169,11 @@ pub fn open(record: &[u8]) -> Option<Parcel<'_>> {
                 source: head.address()?,
                 transport,
                 flow: head.flow(),
+                peer: None,
             };
-            Some(Parcel::Arrived(arrival, message))
+            let (names, message) = message.split_at_checked(usize::from(head.number(42)))?;
+            let names = std::str::from_utf8(names).unwrap_or_default();
+            Some(Parcel::Arrived(arrival, names, message))
         }
         LEAVING => {
             let path = Path {
@@ -211,8 +225,11 @@ mod tests {
                 ..datagram
             };
             for arrival in [datagram, streamed] {
-                let record = record(&Head::arrived(arrival));
-                assert_eq!(open(&record), Some(Parcel::Arrived(arrival, b"INVITE")));
+                for names in ["", "pbx.example.com pbx.example.org"] {
+                    let record = record(&Head::arrived(arrival, names));
+                    let parcel = Parcel::Arrived(arrival, names, b"INVITE");
+                    assert_eq!(open(&record), Some(parcel));
+                }
             }
         }
     }

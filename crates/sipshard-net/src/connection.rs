@@ -60,6 +60,8 @@ pub struct Terms {
 pub enum Received<'a> {
     /// Who the peer is, when a PROXY protocol header has said so; before anything else.
     Peer(SocketAddr),
+    /// What a verified certificate says that the peer is called, once the handshake is over.
+    Names(&'a [String]),
     /// Some bytes of the stream, cut anywhere. The receiver finds the messages in them
     /// (RFC 3261 §18.3).
     Bytes(&'a [u8]),
@@ -83,6 +85,7 @@ pub struct Connection {
     peer: SocketAddr,
     local: SocketAddr,
     early: EarlyMessages,
+    are_names_told: bool,
     limits: Limits,
     ended: Option<Closed>,
 }
@@ -140,6 +143,7 @@ impl Connection {
             is_connecting: false,
             peer,
             early: EarlyMessages::default(),
+            are_names_told: false,
             limits,
             ended: None,
         })
@@ -350,10 +354,21 @@ impl Connection {
                 if length == 0 {
                     break;
                 }
+                self.tell_names(received);
                 self.take_plain(&mut plain[..length], received)?;
             }
         }
         Ok(())
+    }
+
+    fn tell_names(&mut self, received: &mut dyn FnMut(Received<'_>)) {
+        if std::mem::replace(&mut self.are_names_told, true) {
+            return;
+        }
+        let names = self.peer_names();
+        if !names.is_empty() {
+            received(Received::Names(&names));
+        }
     }
 
     fn take_plain(

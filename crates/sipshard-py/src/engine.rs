@@ -117,13 +117,13 @@ impl Engine {
         let mut events = Vec::new();
         while let Some(event) = self.engine.proxy().poll_event() {
             events.push(match event {
-                Event::RequestReceived(question) => asked("request", question, None),
+                Event::RequestReceived(question) => self.asked("request", question, None),
                 Event::BranchesFailed(question, response) => {
-                    asked("failure", question, Some(Response::new(*response)))
+                    self.asked("failure", question, Some(Response::new(*response)))
                 }
-                Event::RequestCancelled(question) => asked("cancelled", question, None),
+                Event::RequestCancelled(question) => self.asked("cancelled", question, None),
                 Event::ResponseReceived(question, response) => {
-                    asked("inspection", question, Some(Response::new(*response)))
+                    self.asked("inspection", question, Some(Response::new(*response)))
                 }
                 Event::OwnRequestEnded(id, outcome) => ended(id, outcome),
                 Event::RequestSettled(id) => ("settled", id.as_u64(), None, None),
@@ -340,9 +340,17 @@ impl Engine {
     }
 }
 
-fn asked(kind: &'static str, question: Question, response: Option<Response>) -> Asked {
-    let request = Request::new(question.request, question.arrival);
-    (kind, question.id.as_u64(), Some(request), response)
+impl Engine {
+    fn asked(
+        &mut self,
+        kind: &'static str,
+        question: Question,
+        response: Option<Response>,
+    ) -> Asked {
+        let names = self.engine.proxy().peer_names(question.arrival);
+        let request = Request::new(question.request, question.arrival, names);
+        (kind, question.id.as_u64(), Some(request), response)
+    }
 }
 
 fn transport(name: &str) -> PyResult<Transport> {

@@ -9,6 +9,7 @@ use pyo3::types::{PyBytes, PyString};
 use sipshard_proto::proxy::{Arrival, SharedRequest};
 use sipshard_proto::{Contact as Item, Fault, HeaderName, Message, Transport};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
 type Text<'py> = Bound<'py, PyString>;
 
@@ -17,6 +18,7 @@ type Text<'py> = Bound<'py, PyString>;
 pub struct Request {
     message: SharedRequest,
     arrival: Arrival,
+    peer_names: Option<Arc<str>>,
 }
 
 /// A response as received.
@@ -27,8 +29,12 @@ pub struct Response {
 
 impl Request {
     /// A request of the engine's.
-    pub fn new(message: SharedRequest, arrival: Arrival) -> Self {
-        Self { message, arrival }
+    pub fn new(message: SharedRequest, arrival: Arrival, peer_names: Option<Arc<str>>) -> Self {
+        Self {
+            message,
+            arrival,
+            peer_names,
+        }
     }
 }
 
@@ -67,15 +73,21 @@ fn all<'py>(py: Python<'py>, message: &Message<'_>, name: &str) -> PyResult<Vec<
 #[pymethods]
 impl Request {
     #[staticmethod]
-    #[pyo3(name = "parse", signature = (data, source = ("127.0.0.1".into(), 5060), transport = "udp"))]
-    fn parse_bytes(data: &[u8], source: (String, u16), transport: &str) -> PyResult<Self> {
+    #[pyo3(name = "parse", signature = (data, source = ("127.0.0.1".into(), 5060), transport = "udp", peer_names = Vec::new()))]
+    fn parse_bytes(
+        data: &[u8],
+        source: (String, u16),
+        transport: &str,
+        peer_names: Vec<String>,
+    ) -> PyResult<Self> {
         let address: IpAddr = source.0.parse().unwrap_or(Ipv4Addr::LOCALHOST.into());
         let unknown = || PyValueError::new_err(format!("there is no transport {transport:?}"));
         let arrival = Arrival {
             transport: Transport::from_token(transport.as_bytes()).ok_or_else(unknown)?,
             ..Arrival::udp(0, SocketAddr::new(address, source.1))
         };
-        Ok(Self::new(parse(data, true)?.into(), arrival))
+        let names = (!peer_names.is_empty()).then(|| peer_names.join(" ").into());
+        Ok(Self::new(parse(data, true)?.into(), arrival, names))
     }
 
     #[getter]
@@ -132,6 +144,12 @@ impl Request {
     #[getter]
     fn transport(&self) -> &'static str {
         self.arrival.transport.name()
+    }
+
+    #[getter]
+    fn peer_names(&self) -> Vec<&str> {
+        let names = self.peer_names.as_deref().unwrap_or_default();
+        names.split_ascii_whitespace().collect()
     }
 
     #[getter]

@@ -125,3 +125,11 @@ def test_a_fake_client_refuses_what_the_server_refuses(
     with pytest.raises(ValueError, match=r"dialogs|content type|cannot be set|line break"):
         asyncio.run(client.request(method, "sip:bob@example.com", headers=headers, body=body))
     assert client.sent == []
+
+
+def test_a_request_of_a_trunk_that_has_proven_its_name() -> None:
+    names = ["pbx.example.com", "sip:example.com"]
+    trunk = request("INVITE", transport="tls", peer_names=names)
+    assert trunk.transport == "tls"
+    assert trunk.peer_names == names
+    assert request("INVITE").peer_names == []

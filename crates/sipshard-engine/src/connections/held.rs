@@ -8,7 +8,7 @@ use sipshard_net::connection::{Closed, Connection, Received, SendError};
 use sipshard_net::epoll;
 use sipshard_proto::outbox::Path;
 use sipshard_proto::proxy::Arrival;
-use sipshard_proto::{Count, Flow, Frame, Framer, Handle, Timestamp, Transport};
+use sipshard_proto::{Count, Flow, Frame, Framer, Handle, PeerId, Timestamp, Transport};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -66,6 +66,8 @@ pub struct Held {
     /// Since when a message is incomplete.
     incomplete_since: Option<Timestamp>,
     alias: Alias,
+    /// What the peer has proven to be called.
+    proven: Option<PeerId>,
 }
 
 /// Whether the peer wants our requests through its connection (RFC 5923).
@@ -121,6 +123,7 @@ impl Held {
             connection,
             peers: Vec::new(),
             alias: Alias::Settled,
+            proven: None,
             counted_source: None,
             unsent: Vec::new(),
             watched_mask: 0,
@@ -186,6 +189,7 @@ impl Held {
             pings: 0,
             messages: 0,
             alias: &mut self.alias,
+            proven: &mut self.proven,
             is_broken: false,
         };
         let outcome =
@@ -252,6 +256,7 @@ impl Held {
                 transport: self.transport,
                 connection,
             }),
+            peer: self.proven,
         }
     }
 
@@ -291,6 +296,7 @@ struct Reading<'a> {
     pings: u32,
     messages: u32,
     alias: &'a mut Alias,
+    proven: &'a mut Option<PeerId>,
     is_broken: bool,
 }
 
@@ -301,6 +307,10 @@ impl Reading<'_> {
         }
         match received {
             Received::Peer(peer) => self.arrival.source = peer,
+            Received::Names(names) => {
+                *self.proven = self.core.proxy().file_peer(&names.join(" "));
+                self.arrival.peer = *self.proven;
+            }
             Received::Bytes(bytes) => self.take_bytes(bytes),
             Received::Message(message) => self.take_message(message),
         }

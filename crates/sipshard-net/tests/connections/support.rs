@@ -57,7 +57,7 @@ impl Party {
             mask & WRITABLE != 0,
             &mut self.scratch,
             &mut |received| match received {
-                Received::Peer(_) => {}
+                Received::Peer(_) | Received::Names(_) => {}
                 Received::Bytes(some) => bytes.extend_from_slice(some),
                 Received::Message(message) => messages.push(message.to_vec()),
             },

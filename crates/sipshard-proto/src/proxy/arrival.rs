@@ -5,6 +5,7 @@ use crate::flow::{Flow, FLOW_PARAMETER};
 use crate::host::Host;
 use crate::outbox::Path;
 use crate::parameter::parameters;
+use crate::peer_names::PeerId;
 use crate::transport::Transport;
 use crate::via::{Rport, Via};
 use std::net::{IpAddr, SocketAddr};
@@ -21,6 +22,8 @@ pub struct Arrival {
     pub transport: Transport,
     /// The connection that it came through.
     pub flow: Option<Flow>,
+    /// What the peer has proven to be called.
+    pub peer: Option<PeerId>,
 }
 
 impl Arrival {
@@ -31,6 +34,7 @@ impl Arrival {
             source,
             transport: Transport::Udp,
             flow: None,
+            peer: None,
         }
     }
 

@@ -59,6 +59,7 @@ pub use settings::{is_usable, Listener, Settings};
 use crate::count::Counts;
 use crate::message::Message;
 use crate::outbox::Outbox;
+use crate::peer_names::{PeerId, PeerNames};
 use crate::slots::Handle;
 use crate::timestamp::Timestamp;
 use crate::transaction::TransactionLayer;
@@ -70,6 +71,7 @@ use overload::Overload;
 use own_request::OwnRequests;
 use response_context::ResponseContext;
 use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
 
 /// What a client transaction is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -104,6 +106,7 @@ pub struct Proxy {
     /// Unfinished requests with a branch whose next hop is being looked up, by [`Handle::as_u64`].
     resolving: BTreeSet<u64>,
     parked_acks: Vec<ParkedAck>,
+    peers: PeerNames,
     answered: AnsweredRequests,
     overload: Overload,
     own_requests: OwnRequests,
@@ -125,6 +128,7 @@ impl Proxy {
             blocklist: Blocklist::default(),
             resolving: BTreeSet::new(),
             parked_acks: Vec::new(),
+            peers: PeerNames::default(),
             answered: AnsweredRequests::default(),
             own_requests: OwnRequests::default(),
             admission: Admission::Open,
@@ -184,6 +188,16 @@ impl Proxy {
     /// True once [`Proxy::stop_accepting`] was called.
     pub fn is_stopping(&self) -> bool {
         self.admission != Admission::Open
+    }
+
+    /// Keeps the names that a peer has proven.
+    pub fn file_peer(&mut self, names: &str) -> Option<PeerId> {
+        self.peers.file(names)
+    }
+
+    /// The names that the sender of a message has proven.
+    pub fn peer_names(&self, arrival: Arrival) -> Option<Arc<str>> {
+        self.peers.text(arrival.peer?).cloned()
     }
 
     /// The key that all workers seal TLS session tickets with.
