@@ -31,8 +31,8 @@ class Pages:
             "pid generation started_unix_ms heartbeat_ms state transactions connections "
             "unfinished queue_delay_ms rss_bytes uss_bytes cpu_ms descriptors restarts"
         )
-        serving = (71, 2, 1_000_000, 49_900, 1, 8, 7, 5, 4096, 2048, 1500, 20, 1)
-        values = serving if shard == 0 else (0,) * 13
+        serving = (71, 2, 1_000_000, 49_900, 1, 8, 7, 5, 6, 4096, 2048, 1500, 20, 1)
+        values = serving if shard == 0 else (0,) * 14
         return dict(zip(names.split(), values, strict=True))
 
     def counters(self, shard: int) -> dict[str, int]:
