@@ -177,8 +177,8 @@ class Engine:
         udp_max_bytes: int,  # a longer request goes by TCP
         timers_ms: tuple[int, int, int, int],  # T1 T2 T4 C
         batch_delay_us: int,
-        # most of a worker, of one address; bytes queued; ms for handshake, message, silence
-        connections: tuple[int, int, int, int, int, int],
+        # most of a worker, of one address; bytes queued; ms to connect, for handshake, message, silence
+        connections: tuple[int, int, int, int, int, int, int],
         proxy_protocol: bool,
         tls: Tls | None,
         standby: bool,

@@ -261,12 +261,13 @@ class _Ending:
     deadline: float
 
 
-def _bounds(connections: Connections) -> tuple[int, int, int, int, int, int]:
+def _bounds(connections: Connections) -> tuple[int, int, int, int, int, int, int]:
     """As the engine takes them."""
     return (
         connections.max,
         connections.max_per_source,
         connections.queue_kb * 1024,
+        int(connections.connect_timeout_s * 1000),
         int(connections.handshake_timeout_s * 1000),
         int(connections.message_timeout_s * 1000),
         int(connections.idle_timeout_s * 1000),

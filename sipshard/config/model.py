@@ -321,10 +321,16 @@ class Connections(Table):
         description="What may wait for a peer that does not read, in KiB; beyond it the connection "
         "is closed.",
     )
+    connect_timeout_s: Number = Field(
+        default=4.0,
+        gt=0,
+        description="How long connecting to others, with TLS, may take before the next way is "
+        "tried.",
+    )
     handshake_timeout_s: Number = Field(
         default=10.0,
         gt=0,
-        description="How long connecting and the handshakes of TLS and WebSocket may take.",
+        description="How long the handshakes of those who connect to us may take.",
     )
     message_timeout_s: Number = Field(
         default=10.0,

@@ -1,7 +1,7 @@
 //! What is done with a datagram: whose is it, and what does the proxy make of it.
 
 use crate::call_ids::CallIds;
-use crate::connections::Connections;
+use crate::connections::{Connections, Unsendable};
 use crate::mode::Mode;
 use crate::parcel::{self, Head, Parcel, Sender};
 use crate::post::Post;
@@ -221,9 +221,8 @@ impl Core {
                 }
             }
             Some(Parcel::Leaving(path, sender, bytes)) => {
-                if connections.send(now, (&path, sender), bytes, self).is_err() {
-                    self.report_unsent(now, sender);
-                }
+                let outcome = connections.send(now, (&path, sender), bytes, self);
+                outcome.unwrap_or_else(|Unsendable| self.report_unsent(now, sender));
             }
             Some(Parcel::Unsent(sender)) => self.report_unsent(now, sender),
             None => {}

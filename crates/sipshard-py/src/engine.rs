@@ -24,8 +24,8 @@ const EVENT_WRITE: u32 = 2;
 
 type Asked = (&'static str, u64, Option<Request>, Option<Response>);
 type PyListener = (i32, String, String, u16);
-/// Most connections, and from one address; bytes queued; milliseconds for handshake, message, silence.
-type PyConnections = (usize, u32, usize, u64, u64, u64);
+/// Most connections, and from one address; bytes queued; milliseconds to connect, for a handshake, a message, silence.
+type PyConnections = (usize, u32, usize, u64, u64, u64, u64);
 /// URI, q in thousandths, route set, the connection by which it is reached, seconds it may ring, edits.
 type PyTarget<'py> = (
     Bound<'py, PyString>,
@@ -393,6 +393,7 @@ fn streams(
         max_connections,
         max_per_source,
         max_queued_bytes,
+        connect_timeout_ms,
         handshake_timeout_ms,
         message_timeout_ms,
         idle_timeout_ms,
@@ -404,6 +405,7 @@ fn streams(
         max_connections,
         max_per_source,
         max_queued_bytes,
+        connect_timeout_ms,
         handshake_timeout_ms,
         message_timeout_ms,
         idle_timeout_ms,

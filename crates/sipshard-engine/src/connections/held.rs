@@ -1,5 +1,6 @@
 //! One connection that the worker holds, and what is known of its peer.
 
+use super::alias::{alias_port, aliases};
 use super::stream_listener::StreamListener;
 use crate::core::Core;
 use crate::parcel::Sender;
@@ -25,6 +26,16 @@ pub struct Peer {
 }
 
 impl Peer {
+    /// A peer that has proven this name.
+    pub const fn secure(listener: u16, address: SocketAddr, server_name: Arc<str>) -> Self {
+        Self {
+            transport: Transport::Tls,
+            address,
+            listener,
+            server_name: Some(server_name),
+        }
+    }
+
     /// The peer that a path leads to.
     pub fn of(path: &Path) -> Self {
         Self {
@@ -39,7 +50,8 @@ impl Peer {
 /// A connection, and what the worker keeps beside it.
 pub struct Held {
     pub connection: Connection,
-    pub peer: Option<Peer>,
+    /// Under which it is found.
+    pub peers: Vec<Peer>,
     /// The address under which it was counted when it was accepted.
     pub counted_source: Option<IpAddr>,
     /// Whose messages may still be in it.
@@ -49,9 +61,22 @@ pub struct Held {
     listener: u16,
     transport: Transport,
     opened_at: Timestamp,
+    is_ours: bool,
     active_at: Timestamp,
     /// Since when a message is incomplete.
     incomplete_since: Option<Timestamp>,
+    alias: Alias,
+}
+
+/// Whether the peer wants our requests through its connection (RFC 5923).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Alias {
+    /// Its first message will tell.
+    Possible,
+    /// It does, in place of one to this port.
+    Wanted(u16),
+    /// Nothing more is to be found out.
+    Settled,
 }
 
 /// Who owns a connection: shard and generation, and its place there.
@@ -73,7 +98,8 @@ impl Held {
             server_name: None,
         });
         let mut held = Self::new(now, connection, (listener.index, listener.transport));
-        held.peer = peer;
+        held.peers.extend(peer);
+        held.alias = Alias::Possible;
         held.counted_source = Some(source);
         held
     }
@@ -81,7 +107,8 @@ impl Held {
     /// One that was opened for `path`.
     pub fn opened(now: Timestamp, connection: Connection, path: &Path) -> Self {
         let mut held = Self::new(now, connection, (path.listener, path.transport));
-        held.peer = Some(Peer::of(path));
+        held.peers.push(Peer::of(path));
+        held.is_ours = true;
         held
     }
 
@@ -92,7 +119,8 @@ impl Held {
     ) -> Self {
         let mut held = Self {
             connection,
-            peer: None,
+            peers: Vec::new(),
+            alias: Alias::Settled,
             counted_source: None,
             unsent: Vec::new(),
             watched_mask: 0,
@@ -100,6 +128,7 @@ impl Held {
             listener,
             transport,
             opened_at: now,
+            is_ours: false,
             active_at: now,
             incomplete_since: None,
         };
@@ -156,6 +185,7 @@ impl Held {
             core,
             pings: 0,
             messages: 0,
+            alias: &mut self.alias,
             is_broken: false,
         };
         let outcome =
@@ -180,6 +210,16 @@ impl Held {
     }
 
     /// What is incomplete now began just now if something was completed meanwhile.
+    /// New names under which the peer is to be found, once, if it has proven any (RFC 5923 §8.1).
+    pub fn take_aliases(&mut self) -> Vec<Peer> {
+        let Alias::Wanted(port) = self.alias else {
+            return Vec::new();
+        };
+        self.alias = Alias::Settled;
+        let names = self.connection.peer_names();
+        aliases(self.listener, self.connection.peer().ip(), port, &names)
+    }
+
     fn note_incomplete(&mut self, now: Timestamp, messages: u32) {
         self.incomplete_since = match self.incomplete_since {
             _ if !self.framer.is_waiting() && !self.connection.is_midway() => None,
@@ -219,11 +259,26 @@ impl Held {
     pub fn is_overdue(&self, now: Timestamp, limits: &super::StreamSettings) -> bool {
         let is_over = |since: Timestamp, limit_ms: u64| now.ms_since(since) >= limit_ms;
         let is_handshaking = !self.connection.is_established() && self.connection.is_midway();
-        (is_handshaking && is_over(self.opened_at, limits.handshake_timeout_ms))
+        let handshake_limit_ms = match self.is_ours {
+            true => limits.connect_timeout_ms,
+            false => limits.handshake_timeout_ms,
+        };
+        (is_handshaking && is_over(self.opened_at, handshake_limit_ms))
             || self
                 .incomplete_since
                 .is_some_and(|since| is_over(since, limits.message_timeout_ms))
             || is_over(self.active_at, limits.idle_timeout_ms)
+    }
+}
+
+impl Alias {
+    fn look_at(&mut self, arrival: Arrival, message: &[u8]) {
+        if *self == Self::Possible {
+            let port = Some(message).filter(|_| arrival.transport == Transport::Tls);
+            *self = port
+                .and_then(alias_port)
+                .map_or(Self::Settled, Self::Wanted);
+        }
     }
 }
 
@@ -235,6 +290,7 @@ struct Reading<'a> {
     core: &'a mut Core,
     pings: u32,
     messages: u32,
+    alias: &'a mut Alias,
     is_broken: bool,
 }
 
@@ -252,10 +308,12 @@ impl Reading<'_> {
 
     fn take_bytes(&mut self, bytes: &[u8]) {
         let (now, arrival) = (self.now, self.arrival);
-        let (core, pings, messages) = (&mut *self.core, &mut self.pings, &mut self.messages);
+        let (core, alias) = (&mut *self.core, &mut *self.alias);
+        let (pings, messages) = (&mut self.pings, &mut self.messages);
         let outcome = self.framer.feed(bytes, &mut |frame| match frame {
             Frame::Message(message) => {
                 *messages += 1;
+                alias.look_at(arrival, message);
                 core.handle_message(now, arrival, message);
             }
             Frame::Ping => {

@@ -4,6 +4,7 @@
 //! through it come by mailbox. Nobody waits for a peer: what it does not take is queued within a bound, and beyond that
 //! the connection is closed.
 
+mod alias;
 mod held;
 mod settings;
 mod sources;
@@ -193,15 +194,14 @@ impl Connections {
     fn hold(&mut self, held: Held) -> Option<Handle> {
         let fd = held.connection.as_raw_fd();
         let mask = held.wanted_mask();
-        let peer = held.peer.clone();
+        let peers = held.peers.clone();
         let handle = self.held.insert_with(|_| held);
         if self.poller.add(fd, token_of(handle), mask).is_err() {
             self.held.remove(handle);
             return None;
         }
-        if let Some(peer) = peer {
-            self.by_peer.insert(peer, handle);
-        }
+        self.by_peer
+            .extend(peers.into_iter().map(|peer| (peer, handle)));
         Some(handle)
     }
 
@@ -214,9 +214,22 @@ impl Connections {
         };
         let outcome = held.handle_ready((now, mask), (owner, handle), &mut self.scratch, core);
         match outcome {
-            Ok(()) => self.rearm(handle),
+            Ok(()) => {
+                self.add_aliases(handle);
+                self.rearm(handle);
+            }
             Err(closed) => self.end(now, handle, closed, core),
         }
+    }
+
+    fn add_aliases(&mut self, handle: Handle) {
+        let Some(held) = self.held.at_mut(handle) else {
+            return;
+        };
+        let aliases = held.take_aliases();
+        held.peers.extend(aliases.iter().cloned());
+        self.by_peer
+            .extend(aliases.into_iter().map(|peer| (peer, handle)));
     }
 
     /// Sends a message, through a connection that is there or a new one.
@@ -320,7 +333,7 @@ impl Connections {
         // Before it is closed: see `Poller::remove`.
         let _ = self.poller.remove(held.connection.as_raw_fd());
         held.connection.close();
-        if let Some(peer) = held.peer.take() {
+        for peer in held.peers.drain(..) {
             if self.by_peer.get(&peer) == Some(&handle) {
                 self.by_peer.remove(&peer);
             }

@@ -16,7 +16,9 @@ pub struct StreamSettings {
     pub max_per_source: u32,
     /// So many bytes may wait for a peer that does not read.
     pub max_queued_bytes: usize,
-    /// How long connecting and all handshakes may take.
+    /// How long connecting and all handshakes may take where we connect: a caller waits for it.
+    pub connect_timeout_ms: u64,
+    /// How long all handshakes may take where others connect.
     pub handshake_timeout_ms: u64,
     /// How long a message may take from its first byte to its last.
     pub message_timeout_ms: u64,
@@ -34,6 +36,7 @@ impl Default for StreamSettings {
             max_connections: 100_000,
             max_per_source: 10_000,
             max_queued_bytes: 256 * 1024,
+            connect_timeout_ms: 4_000,
             handshake_timeout_ms: 10_000,
             message_timeout_ms: 10_000,
             idle_timeout_ms: 3_600_000,

@@ -138,12 +138,15 @@ fn flow_in(settings: &Settings, own: &Via<'_>, call_id: &[u8]) -> Option<Flow> {
 /// The destination of what must go through its connection or not at all.
 pub const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0);
 
-/// A host as a TLS server must prove it: without brackets and the dot of the root (RFC 5922 §7.2).
+/// A host as a TLS server must prove it: in lower case, without brackets and the dot of the root (RFC 5922 §7.2).
 pub fn host_name(host: &Host<'_>) -> Arc<str> {
     match host {
         Host::V4(address) => address.to_string().into(),
         Host::V6(address) => address.to_string().into(),
-        Host::Name(name) => String::from_utf8_lossy(name).trim_end_matches('.').into(),
+        Host::Name(name) => {
+            let name = String::from_utf8_lossy(name).to_ascii_lowercase();
+            name.trim_end_matches('.').into()
+        }
     }
 }
 
