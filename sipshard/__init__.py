@@ -24,6 +24,7 @@ from sipshard.policy.client import (
 from sipshard.policy.decision import (
     Decision,
     Forward,
+    ForwardStateless,
     Redirect,
     Reject,
     Respond,
@@ -43,6 +44,7 @@ __all__ = [
     "Destination",
     "Edit",
     "Forward",
+    "ForwardStateless",
     "Location",
     "Redirect",
     "Registered",

@@ -177,6 +177,7 @@ class Engine:
         secret: bytes,
         max_transactions: int,
         max_branches: int,
+        ask_about_strays: bool,  # CANCEL and ACK that belong to nothing here are events, too
         overload_ms: tuple[int, int],  # delay from which new work is refused in part, and in whole
         udp_max_bytes: int,  # a longer request goes by TCP
         timers_ms: tuple[int, int, int, int],  # T1 T2 T4 C
@@ -247,6 +248,18 @@ class Engine:
         responses: tuple[Sequence[tuple[str, str, str | bytes]], bool]
         | None,  # (edits of responses, ask about each); None: they pass as they are
         recurse: bool,
+    ) -> bool: ...  # ValueError: unusable uri
+    def forward_stateless(
+        self,
+        id: int,
+        to: tuple[
+            str,
+            int,
+            Sequence[str],
+            str | None,
+            float | None,
+            Sequence[tuple[str, str, str | bytes]],
+        ],  # as in forward()
     ) -> bool: ...  # ValueError: unusable uri
     def refuse_merged(self, id: int) -> bool:
         """True when another copy of the request is answered here; this one has got its 482 then (RFC 3261 §8.2.2.2)."""

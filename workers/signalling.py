@@ -25,6 +25,7 @@ from sipshard.config import Configuration, Connections
 from sipshard.errors import BootError
 from sipshard.log import logger
 from sipshard.policy import builtin, loader
+from sipshard.policy.router import Router
 from sipshard.policy.served import ServedDomains
 from sipshard.proxy.client import OwnRequests
 from sipshard.proxy.execution import Execution
@@ -63,7 +64,7 @@ class SignallingWorker(ChildProcess):
         router = builtin.router if policy is None else loader.load(policy)
         self._ending: _Ending | None = None
         self._is_stopping = False
-        self._engine = self._new_engine()
+        self._engine = self._new_engine(router)
         self._selector = selector = EngineSelector(self._engine)
         self._loop = EngineLoop(selector)
         self._loop.set_default_executor(ThreadPoolExecutor(POLICY_THREADS, "worker"))
@@ -105,7 +106,7 @@ class SignallingWorker(ChildProcess):
         finally:
             self._close()
 
-    def _new_engine(self) -> Engine:
+    def _new_engine(self, router: Router) -> Engine:
         inheritance = self.inheritance
         configuration = inheritance.configuration
         timers = configuration.transaction
@@ -129,6 +130,7 @@ class SignallingWorker(ChildProcess):
             secret=inheritance.installation_secret,
             max_transactions=configuration.limits.max_transactions,
             max_branches=configuration.limits.max_branches,
+            ask_about_strays=router.handles_strays,
             overload_ms=(configuration.overload.start_ms, configuration.overload.full_ms),
             udp_max_bytes=timers.udp_max_bytes or sys.maxsize,
             timers_ms=(timers.t1_ms, timers.t2_ms, timers.t4_ms, int(ring_s * 1000)),

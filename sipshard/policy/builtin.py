@@ -15,12 +15,14 @@ from sipshard.sip import Request
 # does when the SUBSCRIBE was forked.
 DIALOG_FORMING = frozenset({"INVITE", "SUBSCRIBE", "NOTIFY", "REFER"})
 
+METHODS = (
+    *("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "REGISTER", "PRACK", "UPDATE", "INFO"),
+    *("SUBSCRIBE", "NOTIFY", "REFER", "MESSAGE", "PUBLISH"),
+)
+"""What passes through here or is answered; methods that nobody has named yet pass as well."""
+
 CAPABILITIES = (
-    (
-        "Allow",
-        "INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, PRACK, UPDATE, INFO, SUBSCRIBE, NOTIFY, REFER, "
-        "MESSAGE, PUBLISH",
-    ),
+    ("Allow", ", ".join(METHODS)),
     ("Accept", "*/*"),
     ("Supported", ", ".join(sorted(SUPPORTED_EXTENSIONS))),
 )

@@ -1,14 +1,15 @@
 """Decisions: what a policy handler returns. They are values; nothing happens by making one.
 
-==============  ===============================================================  ==============
-decision        what the server does                                             RFC 3261
-==============  ===============================================================  ==============
-Forward         proxies the request to a target set                              §16.5, §16.6
-Redirect        answers with 3xx and the contacts to try instead                 §8.3, §21.3
-Reject          answers with a final response of class 4xx, 5xx or 6xx           §21.4 to §21.6
-Respond         answers as a UAS, for example a 200 to OPTIONS                   §8.2.6, §11.2
-Save            updates the bindings of an address-of-record                     §10.3
-==============  ===============================================================  ==============
+==================  ===============================================================  ==============
+decision            what the server does                                             RFC 3261
+==================  ===============================================================  ==============
+Forward             proxies the request to a target set                              §16.5, §16.6
+ForwardStateless    proxies it without keeping a transaction                         §16.11
+Redirect            answers with 3xx and the contacts to try instead                 §8.3, §21.3
+Reject              answers with a final response of class 4xx, 5xx or 6xx           §21.4 to §21.6
+Respond             answers as a UAS, for example a 200 to OPTIONS                   §8.2.6, §11.2
+Save                updates the bindings of an address-of-record                     §10.3
+==================  ===============================================================  ==============
 """
 
 from __future__ import annotations
@@ -71,6 +72,19 @@ class Forward:
 
 
 @dataclass(frozen=True, slots=True)
+class ForwardStateless:
+    """Proxy the request to one target and forget it (RFC 3261 §16.11).
+
+    The handler is asked again about every retransmission, and must decide from the request alone,
+    so that all of them go to the same target. One that forwards INVITE like this is to be
+    registered for CANCEL and ACK as well, which follow their INVITE by the same decision (§16.10);
+    what else it returns for them is answered 481, or nothing for an ACK.
+    """
+
+    target: Destination
+
+
+@dataclass(frozen=True, slots=True)
 class Redirect:
     """Answer with ``contacts``, which the caller tries by itself (RFC 3261 §8.3)."""
 
@@ -117,7 +131,7 @@ class Save:
     aor: str
 
 
-Decision: TypeAlias = Forward | Redirect | Reject | Respond | Save
+Decision: TypeAlias = Forward | ForwardStateless | Redirect | Reject | Respond | Save
 
 
 def _check_status(code: int, lowest: int, highest: int) -> None:

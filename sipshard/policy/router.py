@@ -92,6 +92,11 @@ class Router:
         return tuple(method for method in self._handlers if method != ANY_METHOD)
 
     @property
+    def handles_strays(self) -> bool:
+        """Whether it wants to decide about CANCEL and ACK that belong to nothing here (§16.10)."""
+        return "CANCEL" in self._handlers and "ACK" in self._handlers
+
+    @property
     def handles_any(self) -> bool:
         """Whether there is a handler for every method."""
         return ANY_METHOD in self._handlers

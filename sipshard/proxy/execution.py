@@ -15,6 +15,7 @@ from sipshard.log import logger
 from sipshard.policy.decision import (
     FailureHandler,
     Forward,
+    ForwardStateless,
     HeaderFields,
     Redirect,
     Reject,
@@ -26,7 +27,7 @@ from sipshard.policy.edit import PlainEdit, plain_edits
 from sipshard.policy.router import ANY_METHOD, Ready, Router, fill_in
 from sipshard.policy.runner import MAX_SUSPENDED, SUSPENDED, Runner, TooManySuspended
 from sipshard.proxy.client import OwnRequests
-from sipshard.proxy.route_target import RouteTarget, route_targets
+from sipshard.proxy.route_target import RouteTarget, route_target, route_targets
 from sipshard.sip import Request, Response, Uri
 
 Event: TypeAlias = tuple[str, int, Request | None, Response | None]
@@ -83,6 +84,9 @@ class ProxyEngine(Protocol):
         recurse: bool,
     ) -> bool:
         """Proxies the request to ``targets``. Raises ValueError for an unusable URI."""
+
+    def forward_stateless(self, transaction_id: int, to: RouteTarget) -> bool:
+        """Proxies the request to ``to`` and forgets it. Raises ValueError for an unusable URI."""
 
     def refuse_merged(self, transaction_id: int) -> bool:
         """Answers 482 if another copy of the request is answered here (RFC 3261 §8.2.2.2)."""
@@ -233,6 +237,8 @@ class Execution:
     def _carry_out(self, transaction_id: int, request: Request, decision: object) -> None:
         if isinstance(decision, Forward):
             self._forward(transaction_id, decision)
+        elif isinstance(decision, ForwardStateless):
+            self._engine.forward_stateless(transaction_id, route_target(decision.target))
         elif isinstance(decision, Save):
             if not self._engine.refuse_merged(transaction_id):
                 self._registrar.save(transaction_id, request, decision.aor)

@@ -25,6 +25,11 @@ def route_targets(decision: Forward) -> list[RouteTarget]:
     return [_route_target(target, edits) for target in targets]
 
 
+def route_target(target: Destination) -> RouteTarget:
+    """The only target of a request. Raises TypeError for what is none."""
+    return _route_target(target, ())
+
+
 def _route_target(target: Destination, edits: Sequence[PlainEdit]) -> RouteTarget:
     if isinstance(target, Target):
         return _with_settings(target, edits)

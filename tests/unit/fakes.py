@@ -57,6 +57,7 @@ class FakeEngine:
         self.abandoned: list[int] = []
         self.counters: dict[str, int] = {}
         self.merged: set[int] = set()
+        self.stateless: list[tuple[int, object]] = []
 
     def respond(
         self,
@@ -95,6 +96,11 @@ class FakeEngine:
                 transaction_id, plain, record_route, ring_timeout_s, report_failure, asked, recurse
             )
         )
+        return True
+
+    def forward_stateless(self, transaction_id: int, to: object) -> bool:
+        """Remembers a request that was forwarded without state."""
+        self.stateless.append((transaction_id, to))
         return True
 
     def refuse_merged(self, transaction_id: int) -> bool:

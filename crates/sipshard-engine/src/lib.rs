@@ -73,6 +73,8 @@ pub struct EngineSettings {
     pub max_transactions: usize,
     /// One request is forked to so many targets at most.
     pub max_branches: usize,
+    /// Put CANCEL and ACK that belong to nothing here before the policy.
+    pub asks_about_strays: bool,
     /// When new work is refused because messages wait too long.
     pub overload: OverloadSettings,
     /// A longer request goes by TCP where UDP was not asked for (RFC 3261 §18.1.1).
@@ -117,6 +119,7 @@ impl EngineSettings {
             generation: self.generation as u8,
             max_transactions: self.max_transactions,
             max_branches: self.max_branches,
+            asks_about_strays: self.asks_about_strays,
             overload: self.overload,
             udp_max_bytes: self.udp_max_bytes,
             timers: self.timers,

@@ -113,6 +113,7 @@ fn proxy() -> Proxy {
         generation: 1,
         max_transactions: usize::MAX,
         max_branches: 12,
+        asks_about_strays: false,
         overload: OverloadSettings {
             start_ms: 100,
             full_ms: 300,

@@ -81,6 +81,8 @@ counts! {
     InDialogRequests = "in_dialog_requests",
     /// ACKs without a transaction and without a route of ours; dropped.
     StrayAcks = "stray_acks",
+    /// Requests that a policy forwarded without a transaction.
+    StatelessRequests = "stateless_requests",
     /// Responses without a transaction that went on by their next Via.
     StatelessResponses = "stateless_responses",
     /// Responses to nothing that we sent; dropped.

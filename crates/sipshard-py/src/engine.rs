@@ -46,7 +46,7 @@ pub struct Engine {
 #[pymethods]
 impl Engine {
     #[new]
-    #[pyo3(signature = (*, shard, generation, region, wakeups, listeners, domains, secret, max_transactions, max_branches, overload_ms, udp_max_bytes, timers_ms, batch_delay_us, connections, proxy_protocol, tls, standby))]
+    #[pyo3(signature = (*, shard, generation, region, wakeups, listeners, domains, secret, max_transactions, max_branches, ask_about_strays, overload_ms, udp_max_bytes, timers_ms, batch_delay_us, connections, proxy_protocol, tls, standby))]
     // Keyword-only: every argument names itself where the engine is made, once per worker.
     #[allow(clippy::too_many_arguments)]
     fn new(
@@ -59,6 +59,7 @@ impl Engine {
         secret: [u8; 16],
         max_transactions: usize,
         max_branches: usize,
+        ask_about_strays: bool,
         overload_ms: (u32, u32),
         udp_max_bytes: usize,
         timers_ms: (u32, u32, u32, u32),
@@ -82,6 +83,7 @@ impl Engine {
             secret,
             max_transactions,
             max_branches,
+            asks_about_strays: ask_about_strays,
             overload: OverloadSettings {
                 start_ms: overload_ms.0,
                 full_ms: overload_ms.1,
@@ -246,6 +248,14 @@ impl Engine {
         self.engine
             .proxy()
             .forward(now, Handle::from_u64(id), plan)
+            .map_err(unusable)
+    }
+
+    fn forward_stateless(&mut self, id: u64, to: PyTarget<'_>) -> PyResult<bool> {
+        let now = self.engine.now();
+        self.engine
+            .proxy()
+            .forward_stateless(now, Handle::from_u64(id), target(&to)?)
             .map_err(unusable)
     }
 

@@ -15,6 +15,7 @@ from sipshard import (
     Destination,
     Edit,
     Forward,
+    ForwardStateless,
     Redirect,
     Reject,
     Remove,
@@ -83,6 +84,24 @@ def make() -> Iterator[Callable[[Callable[..., object]], Fixture]]:
 
 
 Make = Callable[[Callable[..., object]], Fixture]
+
+
+class TestForwardStateless:
+    """RFC 3261 §16.11"""
+
+    def test_it_goes_to_its_target(self, make: Make) -> None:
+        fixture = make(lambda request: ForwardStateless(BINDING))
+        fixture.ask()
+        expected = (BINDING.uri, 500, BINDING.path, BINDING.flow, None, ())
+        assert fixture.engine.stateless == [(1, expected)]
+        assert not fixture.engine.forwards
+
+    def test_strays_are_asked_about_by_those_who_handle_both(self) -> None:
+        router = Router()
+        router.request("INVITE", "CANCEL")(lambda request: Reject(481))
+        assert not router.handles_strays
+        router.request("ACK")(lambda request: Reject(481))
+        assert router.handles_strays
 
 
 class TestMergedRequests:

@@ -70,6 +70,7 @@ impl Estate {
             domains: vec!["example.com".into()],
             secret: SECRET,
             max_branches: 12,
+            asks_about_strays: false,
             overload: sipshard_proto::proxy::OverloadSettings {
                 start_ms: 0,
                 full_ms: 0,

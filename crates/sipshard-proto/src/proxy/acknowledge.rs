@@ -10,6 +10,7 @@ use crate::count::Count;
 use crate::message::Message;
 use crate::timestamp::Timestamp;
 use crate::transaction::branch::stateless_handle;
+use crate::transaction::key::TransactionKey;
 
 /// So many ACKs wait for names at the same time; the caller repeats what is dropped when the 2xx is repeated.
 const MAX_PARKED: usize = 1_000;
@@ -25,7 +26,12 @@ impl Proxy {
     pub(super) fn acknowledge(&mut self, now: Timestamp, arrival: Arrival, request: &Message<'_>) {
         let plan = RoutePlan::of(&self.settings, request);
         if !plan.is_proven || request.to_tag().is_none() {
-            // Without our Record-Route the ACK does not come through us, or answers a failure that is forgotten.
+            // Without our Record-Route the ACK does not come through us, or answers a failure that is forgotten or was
+            // never known here.
+            if self.settings.asks_about_strays {
+                let key = TransactionKey::of(&self.settings.secret, request);
+                return self.handle_new_request(now, arrival, request, key);
+            }
             self.counts.add(Count::StrayAcks);
             return;
         }

@@ -235,6 +235,7 @@ mod tests {
             generation: 0,
             max_transactions: 100,
             max_branches: 12,
+            asks_about_strays: false,
             overload: super::super::OverloadSettings {
                 start_ms: 0,
                 full_ms: 0,

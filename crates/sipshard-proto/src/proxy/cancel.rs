@@ -16,7 +16,7 @@ impl Proxy {
     /// A CANCEL that came for the first time.
     ///
     /// §16.10 lets a proxy without a response context forward a CANCEL statelessly, for an INVITE that it may have forwarded
-    /// statelessly before. We never do that with an INVITE, so what we do not know gets 481.
+    /// statelessly before. Only the policy knows whether it does that and where to; without it, what we do not know gets 481.
     pub(super) fn cancel(
         &mut self,
         now: Timestamp,
@@ -26,6 +26,9 @@ impl Proxy {
     ) {
         let invite_key = TransactionKey::of_cancelled(&self.settings.secret, request);
         let Some(invite) = self.transactions.find_server(invite_key) else {
+            if self.settings.asks_about_strays && request.to_tag().is_none() {
+                return self.handle_new_request(now, arrival, request, key);
+            }
             return self.answer_statelessly(arrival, request, OwnResponse::of(481));
         };
         let shared = SharedRequest::new(request.clone().into_owned());

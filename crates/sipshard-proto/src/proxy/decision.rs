@@ -129,9 +129,12 @@ impl Proxy {
         if !matches!(server.user.phase, Phase::Deciding | Phase::Consulting) {
             return Ok(false);
         }
-        let is_invite = server.state.is_invite();
+        let (is_invite, is_at_last_hop) = (server.state.is_invite(), server.user.is_at_last_hop);
         let is_first = server.user.phase == Phase::Deciding;
-        if server.user.is_at_last_hop {
+        if self.refuses_state(now, id) {
+            return Ok(true);
+        }
+        if is_at_last_hop {
             return Ok(self.answer(now, id, OwnResponse::of(483)));
         }
         self.transactions.stop_server_timer(id);
@@ -167,6 +170,9 @@ impl Proxy {
         let is_invite = server.state.is_invite();
         if !matches!(server.user.phase, Phase::Deciding | Phase::Consulting) {
             return false;
+        }
+        if self.drops_answer(id) {
+            return true;
         }
         if !self.send_own(now, id, response) {
             return false;
@@ -309,7 +315,7 @@ impl Proxy {
     }
 }
 
-fn check_plan(plan: &Plan) -> Result<(), DecisionError> {
+pub(super) fn check_plan(plan: &Plan) -> Result<(), DecisionError> {
     if plan.targets.is_empty() {
         return Err(DecisionError::NoTargets);
     }

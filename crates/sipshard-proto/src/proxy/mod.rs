@@ -42,6 +42,7 @@ mod response_context;
 mod route;
 mod settings;
 mod silence;
+mod stateless;
 mod timeout;
 mod validation;
 
@@ -232,6 +233,7 @@ mod tests {
             generation: 0,
             max_transactions: 100_000,
             max_branches: 12,
+            asks_about_strays: false,
             udp_max_bytes: 1_300,
             overload: OverloadSettings {
                 start_ms: 0,

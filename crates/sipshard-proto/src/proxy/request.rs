@@ -98,7 +98,7 @@ impl Proxy {
             .is_some_and(|server| server.state == accepted)
     }
 
-    fn handle_new_request(
+    pub(super) fn handle_new_request(
         &mut self,
         now: Timestamp,
         arrival: Arrival,
@@ -108,11 +108,15 @@ impl Proxy {
         let plan = RoutePlan::of(&self.settings, request);
         let is_in_dialog = plan.is_proven && request.to_tag().is_some();
         if let Err(refusal) = self.validate(request, arrival, is_in_dialog) {
+            // An ACK gets no answer, whatever is wrong with it (§17.1.1.3).
+            if request.method() == Method::Ack {
+                return self.counts.add(Count::StrayAcks);
+            }
             return self.refuse(arrival, request, &refusal);
         }
         let shared = SharedRequest::new(request.clone().into_owned());
         let server = self.open(arrival, &shared, key, plan.clone());
-        if request.method() != Method::Invite {
+        if !matches!(request.method(), Method::Invite | Method::Ack) {
             self.transactions
                 .start_server_timer(now, server, Timer::Late);
         }

@@ -200,11 +200,7 @@ impl OwnVia {
         out.push(b' ');
         settings.listeners[usize::from(self.outbound.listener)].write_sent_by(out);
         out.extend_from_slice(b";branch=");
-        let branch = Branch {
-            generation: settings.generation,
-            handle: self.handle,
-            loop_hash: self.loop_hash,
-        };
+        let branch = Branch::new(settings.generation, self.handle, self.loop_hash);
         branch.write(&settings.secret, call_id, out);
         if let Some(flow) = self.inbound {
             // The response comes back with it: so a successor, too, finds the connection that it must go through.

@@ -38,6 +38,11 @@ impl Proxy {
             self.counts.add(Count::StrayResponses);
             return;
         };
+        if own.is_stateless() {
+            // §16.11: all of them, a 100 as well.
+            self.counts.add(Count::StatelessResponses);
+            return self.pass_on_upstream(response, arrival.listener);
+        }
         if own.generation != self.settings.generation {
             return self.pass_on_for_predecessor(arrival, response);
         }

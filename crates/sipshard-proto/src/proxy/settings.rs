@@ -58,6 +58,9 @@ pub struct Settings {
     pub max_transactions: usize,
     /// One request is forked to so many targets at most; the least preferred ones are left out.
     pub max_branches: usize,
+    /// A CANCEL or an ACK to a failure that belongs to nothing here is put before the policy, which may have forwarded its
+    /// INVITE without state (§16.10, §16.11).
+    pub asks_about_strays: bool,
     /// When new work is refused because messages wait too long.
     pub overload: OverloadSettings,
     /// A longer request goes by TCP where UDP was not asked for (§18.1.1).

@@ -37,6 +37,26 @@ pub fn stateless_handle(secret: &Secret, request: &Message<'_>) -> Handle {
 const DIGITS: usize = 2 + 8 + 8 + 8 + 16;
 
 impl Branch {
+    /// The branch of a request that leaves in this life of the worker. Without a transaction it is the same in every life:
+    /// a retransmission may meet the next one.
+    pub const fn new(generation: u8, handle: Handle, loop_hash: u32) -> Self {
+        let generation = if handle.slot == NO_SLOT {
+            0
+        } else {
+            generation
+        };
+        Self {
+            generation,
+            handle,
+            loop_hash,
+        }
+    }
+
+    /// Whether the request left without a transaction.
+    pub const fn is_stateless(self) -> bool {
+        self.handle.slot == NO_SLOT
+    }
+
     /// Appends the branch for a request of the call `call_id`.
     pub fn write(self, secret: &Secret, call_id: &[u8], out: &mut Vec<u8>) {
         out.extend_from_slice(MAGIC_COOKIE);

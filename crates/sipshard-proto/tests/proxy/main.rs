@@ -7,6 +7,7 @@ mod dialog;
 mod draft;
 mod edits;
 mod endpoint;
+mod forward_stateless;
 mod inspection;
 mod large_requests;
 mod limits;

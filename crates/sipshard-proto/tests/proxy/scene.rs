@@ -60,6 +60,7 @@ pub fn settings() -> Settings {
         generation: 1,
         max_transactions: 10_000,
         max_branches: 12,
+        asks_about_strays: false,
         overload: OverloadSettings {
             start_ms: 100,
             full_ms: 300,
