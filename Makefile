@@ -27,7 +27,7 @@ run: build ## Serve on 127.0.0.1:5060 as sipshard.toml says; ends with Ctrl-C
 
 .PHONY: test
 test: build $(VENV)/stamp-dev ## Run all tests, the fast ones first (under 15 minutes)
-	@tools/bootstrap.sh sipp
+	@tools/bootstrap.sh sipp iproute2
 	$(WITH_CARGO) cargo test --workspace --quiet
 	$(BIN)/python -m pytest tests/unit
 	$(WITH_CARGO) $(BIN)/python -m pytest tests/typing tests/packaging

@@ -3,7 +3,8 @@
 #
 #   base          C compiler, Python, cargo; makes .venv and writes .venv/cargo-directory
 #   packages ARG  Python packages into .venv, ARG as for pip install (must come last)
-#   sipp, kamailio, c++, rust-lints   the programs of the tests, the benchmark, fuzzing, the checks
+#   sipp, iproute2, kamailio, c++, rust-lints
+#                 the programs of the tests (two), the benchmark, fuzzing, the checks
 #
 # Installs only what is missing: Debian packages when run as root, Python packages always. What it
 # cannot install it names in one line with the remedy, and ends with exit code 1.
@@ -126,6 +127,7 @@ while [ $# -gt 0 ]; do
             break
             ;;
         sipp) need sipp SIPp sip-tester ;;
+        iproute2) need ip "the ip command" iproute2 ;;
         kamailio) need kamailio Kamailio kamailio ;;
         c++) need c++ "a C++ compiler" g++ ;;
         rust-lints) need_rust_lints ;;

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from loadtest.phone import Phone
 from loadtest.sipp import free_udp_port
 from tests.integration.conftest import MakePhone, StartServer
 from tests.integration.installation import HOST, Installation
@@ -96,7 +95,7 @@ def test_a_killed_name_server_delays_no_known_name_and_no_address(
 
     strangers = [make_phone(outbound, f"stranger{number}") for number in range(20)]
     for number, phone in enumerate(strangers):
-        _send_message(phone, f"sip:x@unknown{number}.example.net")
+        phone.send("MESSAGE", f"sip:x@unknown{number}.example.net")
     numeric = f"sip:bob@{HOST}:{bob.port}"
     slowest_s = 0.0
     while time.monotonic() < expired + TIMEOUT_S + 1:
@@ -112,9 +111,3 @@ def test_a_killed_name_server_delays_no_known_name_and_no_address(
     begun = time.monotonic()
     assert alice.request("MESSAGE", "sip:x@new.example.net").status == 500
     assert time.monotonic() - begun >= TIMEOUT_S
-
-
-def _send_message(phone: Phone, uri: str) -> None:
-    """Sends without waiting for the answer."""
-    headers = (("From", f"<{phone.aor}>;tag=1"), ("To", f"<{uri}>"), ("Call-ID", phone.user))
-    phone._send(phone._build("MESSAGE", uri, headers, "1 MESSAGE"))

@@ -20,6 +20,19 @@ pub enum Outcome {
     /// Nobody answered, or nobody did in the end.
     GaveUp,
     ByeUnanswered,
+    /// Nobody answered a MESSAGE, which a proxy must not report (RFC 4320 §4.1).
+    Unanswered,
+}
+
+/// What a caller wants.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Intent {
+    /// A call that is hung up after a second.
+    Call,
+    /// A call that is cancelled if nobody has answered by then.
+    CallUntil { cancels_after_ms: u64 },
+    /// A MESSAGE.
+    Message,
 }
 
 const LIFE_MS: u64 = 32_000;
@@ -63,16 +76,17 @@ const INVITE: usize = 0;
 const CANCEL: usize = 1;
 const BYE: usize = 2;
 const SECOND_BYE: usize = 3;
-const CANCEL_DUE: usize = 4;
-const HANG_UP: usize = 5;
-const RING_LIMIT: usize = 6;
+const MESSAGE: usize = 4;
+const CANCEL_DUE: usize = 5;
+const HANG_UP: usize = 6;
+const RING_LIMIT: usize = 7;
 
-/// One caller with one call.
+/// One caller with one call or MESSAGE.
 pub struct Caller {
     address: SocketAddr,
     call_id: String,
-    cancels_after_ms: Option<u64>,
-    repeats: [Option<Repeat>; 4],
+    intent: Intent,
+    repeats: [Option<Repeat>; 5],
     has_provisional: bool,
     wants_to_cancel: bool,
     success: Option<Sent>,
@@ -80,12 +94,12 @@ pub struct Caller {
 }
 
 impl Caller {
-    pub fn new(address: SocketAddr, call_id: String, cancels_after_ms: Option<u64>) -> Self {
+    pub fn new(address: SocketAddr, call_id: String, intent: Intent) -> Self {
         Self {
             address,
             call_id,
-            cancels_after_ms,
-            repeats: [None, None, None, None],
+            intent,
+            repeats: [None, None, None, None, None],
             has_provisional: false,
             wants_to_cancel: false,
             success: None,
@@ -93,14 +107,19 @@ impl Caller {
         }
     }
 
-    /// Places the call.
+    /// Places the call, or sends the message.
     pub fn start(&mut self) -> Vec<Effect> {
+        if self.intent == Intent::Message {
+            let message = self.own(request("MESSAGE"), "message");
+            return self.repeat(MESSAGE, &message, T2_MS);
+        }
         let contact = format!("<sip:alice@{}>", self.address);
         let invite = self.own(invite(), "invite").instead("Contact", &contact);
         let mut effects = self.repeat(INVITE, &invite, u64::MAX);
         effects.push(Effect::Wake(RING_LIMIT_MS, RING_LIMIT));
-        let cancel = self.cancels_after_ms;
-        effects.extend(cancel.map(|delay_ms| Effect::Wake(delay_ms, CANCEL_DUE)));
+        if let Intent::CallUntil { cancels_after_ms } = self.intent {
+            effects.push(Effect::Wake(cancels_after_ms, CANCEL_DUE));
+        }
         effects
     }
 
@@ -123,6 +142,15 @@ impl Caller {
             (Method::Cancel, _) => {
                 self.repeats[CANCEL] = None;
                 Vec::new()
+            }
+            (Method::Message, status) => {
+                self.repeats[MESSAGE] = None;
+                let success = (200..300).contains(&status);
+                self.end(if success {
+                    Outcome::Completed
+                } else {
+                    Outcome::Failed(status)
+                })
             }
             _ => {
                 let token = if self.is_first_dialog(message) {
@@ -201,7 +229,7 @@ impl Caller {
                 None => Vec::new(),
             },
             RING_LIMIT if self.is_over() => Vec::new(),
-            RING_LIMIT => self.give_up(Outcome::GaveUp),
+            RING_LIMIT => self.end(Outcome::GaveUp),
             token => self.wake_repeat(token),
         }
     }
@@ -215,13 +243,14 @@ impl Caller {
         }
         self.repeats[token] = None;
         match token {
-            INVITE => self.give_up(Outcome::GaveUp),
-            BYE => self.give_up(Outcome::ByeUnanswered),
+            INVITE => self.end(Outcome::GaveUp),
+            BYE => self.end(Outcome::ByeUnanswered),
+            MESSAGE => self.end(Outcome::Unanswered),
             _ => Vec::new(),
         }
     }
 
-    fn give_up(&mut self, outcome: Outcome) -> Vec<Effect> {
+    fn end(&mut self, outcome: Outcome) -> Vec<Effect> {
         self.outcome.get_or_insert(outcome);
         Vec::new()
     }

@@ -1,7 +1,7 @@
-//! A network that loses, delays and reorders datagrams by a seed, between one proxy and many endpoints.
+//! A network that loses, delays, reorders and doubles datagrams by a seed, between one proxy and many endpoints.
 
 use crate::dialog::RECORD_ROUTE;
-use crate::endpoint::{Callee, Caller, Effect, Habit, Outcome};
+use crate::endpoint::{Callee, Caller, Effect, Habit, Intent, Outcome};
 use crate::scene::{target, Scene, Sent};
 use sipshard_proto::proxy::{Event, Target};
 use sipshard_proto::Handle;
@@ -26,12 +26,24 @@ enum Endpoint {
     Callee(Callee),
 }
 
+#[derive(Clone)]
 enum Happening {
     Starts(SocketAddr),
     ReachesProxy(SocketAddr, Vec<u8>),
     ReachesEndpoint(Sent),
     Wakes(SocketAddr, usize),
     IsDecided(Handle, Vec<Target>),
+}
+
+impl Happening {
+    /// Whether both are datagrams of one conversation between the proxy and an endpoint, in one direction.
+    fn is_to_same(&self, other: &Happening) -> bool {
+        match (self, other) {
+            (Self::ReachesProxy(own, _), Self::ReachesProxy(other, _)) => own == other,
+            (Self::ReachesEndpoint(own), Self::ReachesEndpoint(other)) => own.to == other.to,
+            _ => false,
+        }
+    }
 }
 
 /// The simulation.
@@ -43,7 +55,32 @@ pub struct Network {
     serial: u64,
     endpoints: HashMap<SocketAddr, Endpoint>,
     targets: HashMap<String, Vec<Target>>,
+    heard_ms: u64,
+    emptied_ms: u64,
+    counts: Counts,
 }
+
+/// What the network did with datagrams.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Counts {
+    pub carried: u64,
+    pub lost: u64,
+    pub doubled: u64,
+    /// Those that came behind one that was sent later, to the proxy or from it.
+    pub overtaken: u64,
+}
+
+/// What came of it all.
+pub struct Ending {
+    /// How each call ended for its caller.
+    pub outcomes: Vec<Outcome>,
+    /// How long the proxy had a transaction after it had last heard anything, in milliseconds.
+    pub lingered_ms: u64,
+    pub counts: Counts,
+}
+
+/// Of a hundred datagrams on a bad network so many come twice.
+const DOUBLED_PERCENT: u64 = 3;
 
 impl Network {
     pub fn new(seed: u64, loss_percent: u64) -> Self {
@@ -55,6 +92,9 @@ impl Network {
             serial: 0,
             endpoints: HashMap::new(),
             targets: HashMap::new(),
+            heard_ms: 0,
+            emptied_ms: 0,
+            counts: Counts::default(),
         }
     }
 
@@ -67,12 +107,12 @@ impl Network {
         &mut self,
         number: u16,
         start_ms: u64,
-        cancels_after_ms: Option<u64>,
+        intent: Intent,
         callees: &[(Habit, u16)],
     ) {
         let call_id = format!("call-{number}");
         let address = SocketAddr::from(([192, 0, 2, 10], 10_000 + number));
-        let caller = Caller::new(address, call_id.clone(), cancels_after_ms);
+        let caller = Caller::new(address, call_id.clone(), intent);
         self.endpoints.insert(address, Endpoint::Caller(caller));
         self.after(start_ms, Happening::Starts(address));
         let mut targets = Vec::new();
@@ -89,8 +129,8 @@ impl Network {
         self.targets.insert(call_id, targets);
     }
 
-    /// Lets everything happen until nothing can happen any more; how the calls ended.
-    pub fn run(mut self) -> Vec<Outcome> {
+    /// Lets everything happen until nothing can happen any more.
+    pub fn run(mut self) -> Ending {
         while let Some(next_ms) = self.next_ms() {
             let sent = self.scene.pass_ms(next_ms.saturating_sub(self.scene.ms()));
             self.carry(sent);
@@ -102,15 +142,24 @@ impl Network {
                 self.happen(happening);
             }
             self.ask_policy();
+            if self.scene.proxy.transaction_count() > 0 {
+                self.emptied_ms = u64::MAX;
+            } else if self.emptied_ms == u64::MAX {
+                self.emptied_ms = self.scene.ms();
+            }
         }
         let callers = self.endpoints.into_values().filter_map(|end| match end {
             Endpoint::Caller(caller) => Some(caller),
             Endpoint::Callee(_) => None,
         });
         let outcomes = callers.map(|caller| caller.outcome.expect("the call has ended"));
-        let outcomes = outcomes.collect();
+        let ending = Ending {
+            outcomes: outcomes.collect(),
+            lingered_ms: self.emptied_ms.saturating_sub(self.heard_ms),
+            counts: self.counts,
+        };
         self.scene.close();
-        outcomes
+        ending
     }
 
     fn next_ms(&self) -> Option<u64> {
@@ -127,12 +176,29 @@ impl Network {
         self.happenings.insert((at_ms, self.serial), happening);
     }
 
-    /// One datagram on the wire: lost, or there after 1 to 120 ms.
+    /// One datagram on the wire: lost, or there after 1 to 120 ms, perhaps twice.
     fn transmit(&mut self, happening: Happening) {
+        self.counts.carried += 1;
         if self.random.below(100) < self.loss_percent {
+            self.counts.lost += 1;
             return;
         }
+        if self.loss_percent > 0 && self.random.below(100) < DOUBLED_PERCENT {
+            self.counts.doubled += 1;
+            self.arrive(happening.clone());
+        }
+        self.arrive(happening);
+    }
+
+    fn arrive(&mut self, happening: Happening) {
         let delay_ms = 1 + self.random.below(120);
+        let due = (self.scene.ms() + delay_ms, u64::MAX);
+        let is_overtaking = |other: &Happening| happening.is_to_same(other);
+        let overtaken = self
+            .happenings
+            .range(due..)
+            .filter(|(_, other)| is_overtaking(other));
+        self.counts.overtaken += overtaken.count() as u64;
         self.after(delay_ms, happening);
     }
 
@@ -146,10 +212,12 @@ impl Network {
     fn happen(&mut self, happening: Happening) {
         match happening {
             Happening::ReachesProxy(from, bytes) => {
+                self.heard_ms = self.scene.ms();
                 let sent = self.scene.receive_by(0, &from.to_string(), &bytes);
                 self.carry(sent);
             }
             Happening::IsDecided(id, targets) => {
+                self.heard_ms = self.scene.ms();
                 // The caller may have given up in between.
                 let options = RECORD_ROUTE;
                 let plan = sipshard_proto::proxy::Plan { targets, options };
