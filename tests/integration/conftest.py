@@ -11,6 +11,7 @@ import pytest
 from loadtest.phone import Phone
 from loadtest.sipp import Sipp, free_udp_port
 from tests.integration.installation import HOST, Installation, Tables
+from tests.integration.torture import TortureServer
 
 StartServer = Callable[..., Installation]
 MakePhone = Callable[..., Phone]
@@ -39,6 +40,14 @@ def start_server(tmp_path: Path, cleanup: ExitStack) -> StartServer:
 def server(start_server: StartServer) -> Installation:
     """A server of two workers with the default settings."""
     return start_server()
+
+
+@pytest.fixture
+def torture_server(tmp_path: Path, cleanup: ExitStack) -> TortureServer:
+    """A server for the torture messages."""
+    server = TortureServer(tmp_path / "server")
+    cleanup.enter_context(server)
+    return server
 
 
 @pytest.fixture

@@ -7,121 +7,48 @@ loopback address of its own, with that port.
 
 from __future__ import annotations
 
-import re
 import socket
-import time
-import uuid
 from collections.abc import Iterator
-from pathlib import Path
 
-from tests.integration.conftest import StartServer
 from tests.integration.installation import HOST, Installation
-
-VECTORS = Path(__file__).resolve().parent.parent / "vectors"
-SILENCE = 0
-ANSWER_S = 1.0
-SILENCE_S = 0.3
-SHORT_TIMERS = {"transaction": {"t1_ms": 2, "t2_ms": 4, "t4_ms": 5}}
-
-# What the built-in policy answers for example.com with nobody registered: 480 for a valid request
-# to a user, 403 for another domain, 4xx/5xx for what is wrong. Several where the RFC allows them.
-EXPECTED: dict[str, set[int]] = {
-    "badaspec": {400, 403},
-    "badbranch": {400, 480},
-    "baddate": {400, 480},
-    "baddn": {400, 403},
-    "badinv01": {400},
-    "badvers": {505},
-    "bcast": {SILENCE},
-    "bext01": {420},
-    "bigcode": {SILENCE},
-    "clerr": {400},
-    "cparam01": {200},
-    "cparam02": {200},
-    "dblreq": {200},
-    "esc01": {403},
-    "esc02": {403},
-    "escnull": {200},
-    "escruri": {400, 480},
-    "insuf": {400},
-    "intmeth": {480},
-    "inv2543": {480},
-    "invut": {480},
-    "longreq": {480},
-    "ltgtruri": {400},
-    "lwsdisp": {480},
-    "lwsruri": {400},
-    "lwsstart": {400, 480},
-    "mcl01": {400},
-    "mismatch01": {400},
-    "mismatch02": {400, 501},
-    "mpart01": {403},
-    "multi01": {400},
-    "ncl": {400},
-    "noreason": {SILENCE},
-    "novelsc": {404, 416},
-    "quotbal": {400},
-    "regaut01": {200},
-    "regbadct": {200, 400},
-    "regescrt": {200},
-    "scalar02": {400},
-    "scalarlg": {SILENCE},
-    "sdp01": {480},
-    "semiuri": {480},
-    "test": {SILENCE},
-    "transports": {480},
-    "trws": {400, 480},
-    "unkscm": {416},
-    # RFC 3261 §10.3 step 5: an address-of-record of another scheme is none of ours.
-    "unksm2": {400, 404},
-    "unreason": {SILENCE},
-    "wsinv": {403},
-    "zeromf": {480, 483},
-    "ipv4-mapped-ipv6": {480},
-    "ipv6-bad": {400},
-    "ipv6-bug-abnf-3-colons": {400, 403},
-    "ipv6-correct-abnf-2-colons": {403},
-    "ipv6-good": {403},
-    "ipv6-in-sdp": {403},
-    "mult-ip-in-header": {403, 481},
-    "mult-ip-in-sdp": {403},
-    "port-ambiguous": {403},
-    "port-unambiguous": {403},
-    "via-received-param-no-delim": {403},
-    "via-received-param-with-delim": {403, 481},
-}
-
-
-def _files() -> list[Path]:
-    files = [*(VECTORS / "rfc4475").glob("*.dat"), *(VECTORS / "rfc5118" / "wire").glob("*.dat")]
-    # What is registered last is never called: its contacts are hosts of other people.
-    return sorted(files, key=lambda file: (b" REGISTER" in file.read_bytes(), file.stem))
+from tests.integration.torture import (
+    ANSWER_S,
+    EXPECTED,
+    SILENCE,
+    SILENCE_S,
+    VECTORS,
+    Datagrams,
+    Stream,
+    TortureServer,
+    is_alive,
+    vector_files,
+    via_port,
+)
 
 
 def test_every_vector_has_an_expectation() -> None:
-    assert {file.stem for file in _files()} == set(EXPECTED)
+    assert {file.stem for file in vector_files()} == set(EXPECTED)
 
 
-def test_torture_messages(start_server: StartServer) -> None:
-    """One server for all of them, so that damage done by one shows in the next.
-
-    Several have the same branch, so each has to be forgotten before the next (RFC 3261 §17.2.3);
-    short timers make that quick.
-    """
-    server = start_server(SHORT_TIMERS)
-    before = [worker["pid"] for worker in server.workers_now()]
+def test_torture_messages(torture_server: TortureServer) -> None:
+    """One server for all of them, so that damage done by one shows in the next."""
+    before = torture_server.workers_now()
     wrong = []
-    for number, file in enumerate(_files(), start=1):
-        expected = EXPECTED[file.stem]
-        status = _exchange(server, file.read_bytes(), f"127.0.77.{number}", SILENCE in expected)
+    for number, file in enumerate(vector_files(), start=1):
+        message, expected = file.read_bytes(), EXPECTED[file.stem]
+        with Datagrams(torture_server, f"127.0.77.{number}", via_port(message)) as client:
+            client.send(message)
+            answers = client.final_answers(1, SILENCE_S if SILENCE in expected else ANSWER_S)
+        status = answers[0].status if answers else SILENCE
         if status not in expected:
             wrong.append(f"{file.stem}: {status}, expected {sorted(expected)}")
-        assert _is_alive(server), f"no answer after {file.stem}\n{server.tail()}"
-        server.wait_for(f"{file.stem} is forgotten", lambda: _transactions(server) == 0)
+        assert is_alive(torture_server, Datagrams, Stream), f"{file.stem}\n{torture_server.tail()}"
+        torture_server.wait_for(
+            f"{file.stem} is forgotten", lambda: torture_server.transactions() == 0
+        )
     assert not wrong, "\n".join(wrong)
-    assert [worker["pid"] for worker in server.workers_now()] == before
-    assert "Traceback" not in server.log.read_text()
-    counters = server.status()["counters"]
+    torture_server.assert_undamaged(before)
+    counters = torture_server.status()["counters"]
     assert counters["malformed_requests"] > 0
     assert counters["malformed_responses"] > 0
 
@@ -139,16 +66,17 @@ BOUND = {
 }
 
 
-def test_torture_registrations_bind_what_they_say(start_server: StartServer) -> None:
+def test_torture_registrations_bind_what_they_say(torture_server: TortureServer) -> None:
     """cparam02 replaces the binding of cparam01: an unknown URI parameter on one side only counts
     for nothing (RFC 3261 §19.1.4). Both have one branch, so the first must be forgotten first."""
-    server = start_server(SHORT_TIMERS)
     for number, (name, (aor, expected)) in enumerate(BOUND.items(), start=1):
         message = (VECTORS / "rfc4475" / f"{name}.dat").read_bytes()
-        _exchange(server, message, f"127.0.78.{number}", False)
-        found = server.ask("registrations", aor)["registrations"]
+        with Datagrams(torture_server, f"127.0.78.{number}", via_port(message)) as client:
+            client.send(message)
+            client.final_answers(1, ANSWER_S)
+        found = torture_server.ask("registrations", aor)["registrations"]
         assert [each["uri"] for entry in found for each in entry["bindings"]] == expected, name
-        server.wait_for(f"{name} is forgotten", lambda: _transactions(server) == 0)
+        torture_server.wait_for(f"{name} is forgotten", lambda: torture_server.transactions() == 0)
 
 
 def _noise() -> Iterator[tuple[str, bytes]]:
@@ -170,7 +98,7 @@ def test_noise_is_dropped(server: Installation) -> None:
     for name, datagram in _noise():
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
             sender.sendto(datagram, (HOST, server.port))
-        assert _is_alive(server), f"no answer after {name}\n{server.tail()}"
+        assert is_alive(server, Datagrams), f"no answer after {name}\n{server.tail()}"
     assert [worker["generation"] for worker in server.workers_now()] == [1, 1]
     assert "Traceback" not in server.log.read_text()
 
@@ -186,68 +114,7 @@ def test_every_prefix_and_every_flipped_byte(server: Installation) -> None:
         for count, datagram in enumerate(damaged):
             sender.sendto(datagram, (HOST, server.port))
             if count % 100 == 0:
-                assert _is_alive(server), server.tail()
-    assert _is_alive(server), server.tail()
+                assert is_alive(server, Datagrams), server.tail()
+    assert is_alive(server, Datagrams), server.tail()
     assert [worker["generation"] for worker in server.workers_now()] == [1, 1]
     assert "Traceback" not in server.log.read_text()
-
-
-def _exchange(server: Installation, message: bytes, source: str, expects_silence: bool) -> int:
-    """Sends from ``source``; the status code of the first response, or SILENCE."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
-        client.bind((source, _via_port(message)))
-        client.settimeout(SILENCE_S if expects_silence else ANSWER_S)
-        client.sendto(message, (HOST, server.port))
-        try:
-            while True:
-                status = int(client.recv(65535).split(b" ", 2)[1])
-                if status >= 200:
-                    return status
-        except TimeoutError:
-            return SILENCE
-
-
-def _transactions(server: Installation) -> int:
-    return sum(worker["transactions"] for worker in server.workers_now())
-
-
-def _via_port(message: bytes) -> int:
-    """The port of the topmost Via, 5060 when it names none."""
-    via = re.search(rb"^(?:via|v)\s*:(.*(?:\r?\n[ \t].*)*)", message, re.IGNORECASE | re.MULTILINE)
-    sent_by = via.group(1).partition(b";")[0] if via else b""
-    port = re.search(rb"(?:[^:\]]|\])\s*:\s*(\d+)\s*$", sent_by)
-    return int(port.group(1)) if port else 5060
-
-
-def _is_alive(server: Installation) -> bool:
-    """Whether both workers answer: several Call-IDs, so that each of them is asked."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
-        client.bind((HOST, 0))
-        client.settimeout(2.0)
-        port = client.getsockname()[1]
-        call_ids = [uuid.uuid4().hex for _ in range(8)]
-        for call_id in call_ids:
-            client.sendto(_options(server, port, call_id), (HOST, server.port))
-        answered: set[str] = set()
-        deadline = time.monotonic() + 2.0
-        while answered != set(call_ids) and time.monotonic() < deadline:
-            try:
-                response = client.recv(65535).decode()
-            except TimeoutError:
-                break
-            if response.startswith("SIP/2.0 200 "):
-                answered.add(response.partition("Call-ID:")[2].split()[0])
-    return answered == set(call_ids)
-
-
-def _options(server: Installation, port: int, call_id: str) -> bytes:
-    lines = [
-        f"OPTIONS sip:{server.address} SIP/2.0",
-        f"Via: SIP/2.0/UDP {HOST}:{port};branch=z9hG4bK{call_id};rport",
-        f"From: <sip:probe@{HOST}>;tag=1",
-        f"To: <sip:{server.address}>",
-        f"Call-ID: {call_id}",
-        "CSeq: 1 OPTIONS",
-        "Content-Length: 0",
-    ]
-    return "\r\n".join([*lines, "", ""]).encode()

@@ -314,6 +314,7 @@ impl Engine {
                 *self.core.proxy().outbox() = outbox;
             }
         }
+        self.connections.end_broken(self.now, &mut self.core);
         self.core.wake_receivers();
         let connections = self.connections.len();
         let figures = Figures {

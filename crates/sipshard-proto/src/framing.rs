@@ -63,7 +63,7 @@ impl Framer {
     /// Hands each message that `bytes` completes to `each`, in order, and keeps the rest.
     ///
     /// # Errors
-    /// [`FramingFault`]; nothing that comes later can be understood.
+    /// [`FramingFault`]; nothing that comes later can be understood. Whoever goes on all the same begins a new stream.
     pub fn feed(
         &mut self,
         bytes: &[u8],
@@ -102,18 +102,23 @@ impl Framer {
             self.scan.go_on(rest);
             let end = self.scan.end.unwrap_or(rest.len());
             if end > MAX_MESSAGE_BYTES {
-                return Err(FramingFault::TooLarge);
+                return self.fail(FramingFault::TooLarge);
             }
             if self.scan.end.is_none() || rest.len() < end {
                 return Ok(start);
             }
             each(Frame::Message(&rest[..end]));
             if self.scan.is_unframeable {
-                return Err(FramingFault::NoLength);
+                return self.fail(FramingFault::NoLength);
             }
             self.scan = Scan::default();
             start += end;
         }
+    }
+
+    fn fail(&mut self, fault: FramingFault) -> Result<usize, FramingFault> {
+        self.scan = Scan::default();
+        Err(fault)
     }
 }
 
@@ -259,6 +264,22 @@ mod tests {
         );
         let endless = vec![b'a'; MAX_MESSAGE_BYTES + 1];
         assert_eq!(frames(&[&endless]).1, Err(FramingFault::TooLarge));
+    }
+
+    #[test]
+    fn after_a_fault_a_new_stream_begins() {
+        for bad in ["l: -1", "l: 1\r\nl: 2"] {
+            let mut framer = Framer::default();
+            let text = format!("OPTIONS sip:a SIP/2.0\r\n{bad}\r\n\r\n");
+            let (head, tail) = text.as_bytes().split_at(text.len() - 1);
+            assert_eq!(framer.feed(head, &mut |_| {}), Ok(()));
+            let ended = framer.feed(tail, &mut |_| {});
+            assert_eq!(ended, Err(FramingFault::NoLength));
+            let mut found = 0;
+            assert_eq!(framer.feed(b"B", &mut |_| {}), Ok(()));
+            assert_eq!(framer.feed(&THIRD[1..], &mut |_| found += 1), Ok(()));
+            assert_eq!(found, 1);
+        }
     }
 
     #[test]

@@ -57,6 +57,8 @@ pub struct Held {
     /// Whose messages may still be in it.
     pub unsent: Vec<Sender>,
     pub watched_mask: u32,
+    /// Nothing more that it sends can be understood: it ends as soon as its peer has been told so.
+    pub is_broken: bool,
     framer: Framer,
     listener: u16,
     transport: Transport,
@@ -127,6 +129,7 @@ impl Held {
             counted_source: None,
             unsent: Vec::new(),
             watched_mask: 0,
+            is_broken: false,
             framer: Framer::default(),
             listener,
             transport,
@@ -190,7 +193,7 @@ impl Held {
             messages: 0,
             alias: &mut self.alias,
             proven: &mut self.proven,
-            is_broken: false,
+            is_broken: self.is_broken,
         };
         let outcome =
             self.connection
@@ -206,9 +209,9 @@ impl Held {
         if !self.connection.has_queued() && self.connection.is_established() {
             self.unsent.clear();
         }
-        if is_broken {
+        if is_broken && !self.is_broken {
             core.count(Count::FramingErrors);
-            return Err(Closed::ByUs);
+            self.is_broken = true;
         }
         self.pong(pings)
     }

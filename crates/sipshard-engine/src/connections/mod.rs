@@ -48,6 +48,8 @@ pub struct Connections {
     listeners: Vec<StreamListener>,
     held: Slots<Held>,
     by_peer: HashMap<Peer, Handle>,
+    /// Those that are broken, until what their peers are owed was sent.
+    broken: Vec<Handle>,
     sources: Sources,
     scratch: Box<[u8]>,
     swept_at: Timestamp,
@@ -76,6 +78,7 @@ impl Connections {
             listeners: Vec::new(),
             held: Slots::default(),
             by_peer: HashMap::new(),
+            broken: Vec::new(),
             sources: Sources::new(settings.max_per_source),
             scratch: vec![0; SCRATCH_BYTES].into_boxed_slice(),
             swept_at: Timestamp::default(),
@@ -213,7 +216,9 @@ impl Connections {
             return;
         };
         let outcome = held.handle_ready((now, mask), (owner, handle), &mut self.scratch, core);
+        let is_broken = held.is_broken;
         match outcome {
+            Ok(()) if is_broken => self.broken.push(handle),
             Ok(()) => {
                 self.add_aliases(handle);
                 self.rearm(handle);
@@ -230,6 +235,14 @@ impl Connections {
         held.peers.extend(aliases.iter().cloned());
         self.by_peer
             .extend(aliases.into_iter().map(|peer| (peer, handle)));
+    }
+
+    /// Ends those whose streams cannot be understood any more (RFC 3261 §18.3). To be called when all answers were
+    /// sent: the one that says what was wrong must still go through the connection.
+    pub fn end_broken(&mut self, now: Timestamp, core: &mut Core) {
+        for handle in std::mem::take(&mut self.broken) {
+            self.end(now, handle, Closed::ByUs, core);
+        }
     }
 
     /// Sends a message, through a connection that is there or a new one.
