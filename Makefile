@@ -47,9 +47,12 @@ check: build $(VENV)/stamp-dev ## Check format, lints, types, layers and documen
 	$(BIN)/python tools/document_links.py
 
 .PHONY: bench
-bench: build $(VENV)/stamp-dev ## Compare CPU and memory with Kamailio on the same calls (about 10 minutes)
+bench: build $(VENV)/stamp-dev ## Weigh idle TLS connections, then compare CPU and memory with Kamailio (about 15 minutes)
 	@tools/bootstrap.sh sipp kamailio
-	$(BIN)/python -m loadtest.compare $(BENCH_ARGUMENTS)
+	@failed=0; \
+	$(BIN)/python -m loadtest.idle_connections || failed=1; \
+	$(BIN)/python -m loadtest.compare $(BENCH_ARGUMENTS) || failed=1; \
+	exit $$failed
 
 .PHONY: fuzz
 fuzz: $(VENV)/cargo-directory ## Fuzz the parsers, FUZZ_SECONDS (60) for each target

@@ -71,6 +71,7 @@ def _generator_trouble(plan: Plan, folder: Path) -> str:
 def _progress(number: int, result: RoundResult) -> str:
     text = (
         f"round {number}, {result.server}: {result.call.cpu_us:.0f} µs per call, "
+        f"{result.tcp_call.cpu_us:.0f} µs per call over TCP, "
         f"{result.register.cpu_us:.0f} µs per REGISTER"
     )
     return f"{text}; {'; '.join(result.problems)}" if result.problems else text

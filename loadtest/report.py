@@ -31,7 +31,7 @@ def summarise(results: Sequence[RoundResult]) -> list[Summary]:
     """One summary per phase and server, phases together, servers in order of appearance."""
     servers = list(dict.fromkeys(result.server for result in results))
     rows = []
-    for phase in ("call", "register"):
+    for phase in ("call", "tcp_call", "register"):
         for server in servers:
             mine = [getattr(result, phase) for result in results if result.server == server]
             rows.append(_summary(server, phase, mine))
@@ -68,9 +68,9 @@ def _heading(plan: Plan, results: Sequence[RoundResult]) -> str:
     rounds = max(sum(result.server == name for result in results) for name in _names(results))
     when = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     return (
-        f"{when}, {_machine()}. {rounds} interleaved rounds; {plan.calls_per_s} calls/s and "
-        f"{plan.registers_per_s} REGISTER/s for {plan.seconds} s each, {plan.users} users, "
-        "SIPp from one source address."
+        f"{when}, {machine()}. {rounds} interleaved rounds; {plan.calls_per_s} calls/s over UDP, "
+        f"the same over TCP, and {plan.registers_per_s} REGISTER/s for {plan.seconds} s each, "
+        f"{plan.users} users, SIPp from one source address."
     )
 
 
@@ -112,7 +112,8 @@ def _names(results: Iterable[RoundResult]) -> set[str]:
     return {result.server for result in results}
 
 
-def _machine() -> str:
+def machine() -> str:
+    """The CPUs and the kernel, for the heading of a report."""
     model = platform.processor() or platform.machine()
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():

@@ -16,7 +16,7 @@ from typing import Any, Self
 
 import psutil
 
-from loadtest.sipp import HOST, free_udp_port
+from loadtest.sipp import HOST, free_port
 
 START_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 20.0
@@ -58,7 +58,7 @@ class Server(ABC):
     def __init__(self, folder: Path, workers: int) -> None:
         self.folder = folder
         self.workers = workers
-        self.port = free_udp_port()
+        self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -166,7 +166,9 @@ class Kamailio(Server):
 
     def command(self) -> list[str]:
         configuration = Path(__file__).resolve().parent / "kamailio.cfg"
-        arguments = ["-f", str(configuration), "-l", f"udp:{self.address}", "-n", str(self.workers)]
+        listeners = ["-l", f"udp:{self.address}", "-l", f"tcp:{self.address}"]
+        workers = ["-n", str(self.workers), "-N", str(self.workers)]
+        arguments = ["-f", str(configuration), *listeners, *workers]
         allocator = ["-x", "fm", "-X", "fm", "-m", "1024", "-M", "64"]
         folders = ["-w", str(self.folder.resolve()), "-Y", str(self.folder.resolve())]
         return ["kamailio", *arguments, *allocator, *folders, "-DD", "-E"]
@@ -192,7 +194,7 @@ class Sipshard(Server):
     name = "sipshard"
     settings = """\
 [server]
-listen = ["udp:{address}"]
+listen = ["udp:{address}", "tcp:{address}"]
 workers = {workers}
 runtime_dir = "run"
 domains = ["127.0.0.1"]

@@ -14,6 +14,11 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
+
+Transport = Literal["udp", "tcp"]
+# One socket for all calls; over TCP that is what a trunk looks like.
+_SIPP_TRANSPORTS: Mapping[Transport, str] = {"udp": "u1", "tcp": "t1"}
 
 SCENARIOS = Path(__file__).resolve().parent / "scenarios"
 HOST = "127.0.0.1"
@@ -71,9 +76,10 @@ class Load:
 class Sipp:
     """One SIPp process. As a context manager it never outlives its block.
 
-    ``port`` is the local UDP port on 127.0.0.1; ``folder`` gets its files, so two processes of one
-    scenario need two folders. ``remote`` (``host:port``) is set for callers only, and so is
-    ``load``; a callee runs until :meth:`quit`. ``keys`` are the scenario's keywords.
+    ``port`` is the local port on 127.0.0.1, of ``transport``; ``folder`` gets its files, so two
+    processes of one scenario need two folders. ``remote`` (``host:port``) is set for callers only,
+    and so is ``load``; a callee runs until :meth:`quit`. ``keys`` are the scenario's keywords. A
+    caller over TCP makes all its calls through one connection.
     """
 
     scenario: str
@@ -82,6 +88,7 @@ class Sipp:
     remote: str | None = None
     load: Load | None = None
     keys: Mapping[str, str] = field(default_factory=dict)
+    transport: Transport = "udp"
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
     def __enter__(self) -> Sipp:
@@ -106,7 +113,7 @@ class Sipp:
                 env=os.environ | {"TERM": "xterm"},
             )
         if self.remote is None:
-            _wait_until_bound(self.port, self._process)
+            _wait_until_bound(self.port, self.transport, self._process)
 
     def wait(self, extra_s: float = 40.0) -> SippResult:
         """Waits until all calls are done. ``extra_s`` is allowed beyond the nominal time.
@@ -170,6 +177,7 @@ class Sipp:
     def _command(self) -> list[str]:
         command = ["sipp", "-sf", str(SCENARIOS / f"{self.scenario}.xml")]
         command += ["-i", HOST, "-p", str(self.port), "-nostdin"]
+        command += ["-t", _SIPP_TRANSPORTS[self.transport]]
         command += ["-trace_stat", "-stf", str(self._statistics), "-fd", "1"]
         command += ["-trace_err", "-error_file", str(self.folder / f"{self.scenario}.errors")]
         # The socket buffers must hold what arrives while the generator is not scheduled.
@@ -184,9 +192,9 @@ class Sipp:
         return command
 
 
-def write_users(path: Path, number: int) -> Path:
+def write_users(path: Path, number: int, prefix: str = "u") -> Path:
     """Writes an injection file of the users ``u000000`` upwards; returns ``path``."""
-    lines = ["SEQUENTIAL", *(f"u{index:06d};" for index in range(number))]
+    lines = ["SEQUENTIAL", *(f"{prefix}{index:06d};" for index in range(number))]
     path.write_text("\n".join(lines) + "\n", encoding="ascii")
     return path
 
@@ -199,16 +207,28 @@ def free_udp_port(host: str = HOST) -> int:
     return port
 
 
+def free_port(host: str = HOST) -> int:
+    """A port that nobody has bound, neither for UDP nor for TCP. It is free, not reserved."""
+    while True:
+        port = free_udp_port(host)
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+            try:
+                probe.bind((host, port))
+            except OSError:
+                continue
+        return port
+
+
 def _epoch_s(cell: str) -> float:
     """SIPp writes a time as date, time and seconds since the epoch, with tabs between."""
     return float(cell.split("\t")[-1].split()[-1])
 
 
-def _wait_until_bound(port: int, process: subprocess.Popen[bytes]) -> None:
+def _wait_until_bound(port: int, transport: Transport, process: subprocess.Popen[bytes]) -> None:
     """Waits until the kernel lists ``port`` as bound."""
     pattern = f":{port:04X} "
     for _ in range(100):
-        if pattern in Path("/proc/net/udp").read_text(encoding="ascii"):
+        if pattern in Path(f"/proc/net/{transport}").read_text(encoding="ascii"):
             return
         try:
             process.wait(0.05)
