@@ -216,7 +216,6 @@ impl Held {
         self.pong(pings)
     }
 
-    /// What is incomplete now began just now if something was completed meanwhile.
     /// New names under which the peer is to be found, once, if it has proven any (RFC 5923 §8.1).
     pub fn take_aliases(&mut self) -> Vec<Peer> {
         let Alias::Wanted(port) = self.alias else {
@@ -227,6 +226,7 @@ impl Held {
         aliases(self.listener, self.connection.peer().ip(), port, &names)
     }
 
+    /// What is incomplete now began just now if something was completed meanwhile.
     fn note_incomplete(&mut self, now: Timestamp, messages: u32) {
         self.incomplete_since = match self.incomplete_since {
             _ if !self.framer.is_waiting() && !self.connection.is_midway() => None,
