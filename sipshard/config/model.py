@@ -28,10 +28,12 @@ from sipshard.config.address import (
     parse_host_port,
     parse_listen_address,
 )
+from sipshard.config.connections import Connections
 from sipshard.config.dns import Dns
 from sipshard.config.overload import Overload
 from sipshard.config.problem import problem
 from sipshard.config.table import Number, RelativePath, Table
+from sipshard.config.tls import Tls
 
 # State is cut into this many partitions, and a worker without a partition would never get a call.
 PARTITIONS = 256
@@ -295,109 +297,6 @@ class Transaction(Table):
                 f"t1_ms = {self.t1_ms} is above t2_ms = {self.t2_ms}",
                 "make t2_ms at least t1_ms (RFC 3261 §17.1.2.1)",
                 self._culprit("t1_ms", "t2_ms"),
-            )
-        return self
-
-
-class Connections(Table):
-    """What connections may do: those of TCP, TLS and WebSocket clients, and those that we open."""
-
-    max: StrictInt = Field(
-        default=100_000,
-        ge=1,
-        description="Connections of one worker; further ones are closed at once. The process's "
-        "limit of open files is raised as far as the system allows, and bounds them as well.",
-    )
-    max_per_source: StrictInt = Field(
-        default=10_000,
-        ge=1,
-        description="Connections of one worker from one address. Whole offices share one behind "
-        "NAT.",
-    )
-    queue_kb: StrictInt = Field(
-        default=256,
-        ge=64,
-        le=65536,
-        description="What may wait for a peer that does not read, in KiB; beyond it the connection "
-        "is closed.",
-    )
-    connect_timeout_s: Number = Field(
-        default=4.0,
-        gt=0,
-        description="How long connecting to others, with TLS, may take before the next way is "
-        "tried.",
-    )
-    handshake_timeout_s: Number = Field(
-        default=10.0,
-        gt=0,
-        description="How long the handshakes of those who connect to us may take.",
-    )
-    message_timeout_s: Number = Field(
-        default=10.0,
-        gt=0,
-        description="How long a message may take from its first byte to its last.",
-    )
-    idle_timeout_s: Number = Field(
-        default=3600.0,
-        gt=0,
-        description="How long a connection may be silent. Phones keep theirs alive by line ends "
-        "(RFC 5626 §4.4.1) or by registering again.",
-    )
-    proxy_protocol: StrictBool = Field(
-        default=False,
-        description="Whether every accepted connection begins with a PROXY protocol v2 header, as "
-        "load balancers send it. Turn it on only if nobody else can connect.",
-    )
-
-
-class Certificate(Table):
-    """A certificate chain and its key, as PEM files."""
-
-    certificate: RelativePath = Field(description="The certificate, then those that signed it.")
-    key: RelativePath = Field(description="Its private key, readable for the server's user only.")
-
-
-class Tls(Table):
-    """Certificates of the `tls` and `wss` listeners, and whom to trust.
-
-    SIGHUP to the supervisor reads the files again; connections that are there keep what they have.
-    """
-
-    certificates: tuple[Certificate, ...] = Field(
-        default=(),
-        description="What clients are shown, a list of `{ certificate = FILE, key = FILE }`: the "
-        "first that is valid for the name they ask for (SNI), else the first. The first one is "
-        "also what servers are shown that ask for one.",
-    )
-    client_auth: Literal["off", "optional", "required"] = Field(
-        default="off",
-        description="Whether clients are asked for a certificate (mutual TLS): `optional` lets in "
-        "those without one, `required` does not. A bad one is always refused.",
-    )
-    client_ca: RelativePath | None = Field(
-        default=None, description="PEM file with the authorities that sign clients' certificates."
-    )
-    trusted: RelativePath = Field(
-        default=Path("/etc/ssl/certs/ca-certificates.crt"),
-        description="PEM file with the authorities that sign the certificates of servers that we "
-        "connect to.",
-    )
-    verify: StrictBool = Field(
-        default=True,
-        description="Whether those servers must have a valid certificate for the name in the URI "
-        "(RFC 5922). Without it nobody knows whom he talks to.",
-    )
-    min_version: Literal["1.2", "1.3"] = Field(
-        default="1.2", description="The oldest version of TLS that is spoken."
-    )
-
-    @model_validator(mode="after")
-    def _clients_can_be_checked(self) -> Self:
-        if self.client_auth != "off" and self.client_ca is None:
-            raise problem(
-                f'client_auth = "{self.client_auth}" needs somebody to trust',
-                "add client_ca = FILE",
-                "client_auth",
             )
         return self
 
