@@ -6,12 +6,12 @@ of the file. The settings are declared once, in :mod:`sipshard.config.model`; th
 """
 
 from sipshard.config.address import ListenAddress
+from sipshard.config.connections import Connections
 from sipshard.config.dns import Dns
 from sipshard.config.loader import SEARCH_PATH, load, locate
 from sipshard.config.model import (
     Auth,
     Configuration,
-    Connections,
     Limits,
     Location,
     Log,
