@@ -70,6 +70,8 @@ const profile = await mkdtemp(join(tmpdir(), "sipshard-phones-"));
 const browser = await puppeteer.launch({
   executablePath: process.argv[2],
   headless: true,
+  // A busy machine needs half a minute for it.
+  timeout: 90_000,
   userDataDir: profile,
   args: FLAGS,
 });

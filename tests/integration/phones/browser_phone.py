@@ -15,7 +15,7 @@ from tests.integration.phones.part import PATIENCE_S, Part, PhoneError
 
 DRIVER = Path(__file__).resolve().parents[2] / "browser" / "phones.mjs"
 # A cold Chromium on a busy machine.
-START_TIMEOUT_S = 60.0
+START_TIMEOUT_S = 100.0
 
 Events = queue.SimpleQueue[dict[str, Any]]
 

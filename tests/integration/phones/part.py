@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, Self
+
+from loadtest.sipp import HOST
 
 # What any step of a call may take, on a machine that is busy with something else.
 PATIENCE_S = 8.0
@@ -58,6 +61,17 @@ class Phone(Protocol):
 
     def wait_until_ended(self) -> None:
         """Returns when the call has ended as it should. Raises PhoneError."""
+
+
+def reserve_tcp_port() -> socket.socket:
+    """A socket that keeps a free port until it is closed, for a program that sets SO_REUSEADDR.
+
+    Ports that are merely free may be a connection's or a listener's a moment later.
+    """
+    keeper = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    keeper.bind((HOST, 0))
+    return keeper
 
 
 def wait_for(condition: Callable[[], bool], failure: Callable[[], str]) -> None:

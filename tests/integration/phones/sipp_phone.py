@@ -6,30 +6,36 @@ The scenarios are beside this file. SIPp runs them without being told anything i
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 from pathlib import Path
 from typing import Literal, Self
 
-from loadtest.sipp import HOST
-from tests.integration.phones.part import PATIENCE_S, Part, PhoneError, wait_for
+from loadtest.sipp import HOST, free_udp_port
+from tests.integration.phones.part import PATIENCE_S, Part, PhoneError, reserve_tcp_port, wait_for
 
 SCENARIOS = Path(__file__).resolve().parent
 
 
 class SippPhone:
-    """``transport`` is SIPp's own name: one UDP socket, or one TCP connection. ``port`` is ours."""
+    """``transport`` is SIPp's own name: one UDP socket, or one TCP connection."""
 
-    def __init__(self, part: Part, transport: Literal["u1", "t1"], port: int, folder: Path) -> None:
+    def __init__(self, part: Part, transport: Literal["u1", "t1"], folder: Path) -> None:
         self._part = part
         self._transport = transport
-        self._port = port
         self._folder = folder
+        self._port_keeper: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
         self._folder.mkdir(parents=True, exist_ok=True)
+        if self._transport == "t1":
+            self._port_keeper = reserve_tcp_port()
+            port = self._port_keeper.getsockname()[1]
+        else:
+            port = free_udp_port()
         self._process = subprocess.Popen(
-            self._command(),
+            self._command(port),
             cwd=self._folder,
             env=os.environ | {"TERM": "xterm"},
             stdin=subprocess.DEVNULL,
@@ -38,13 +44,19 @@ class SippPhone:
         )
         # A caller goes on to its call at once; a callee says when it can be called.
         if self._part.calls is None:
-            wait_for(lambda: "registered" in self._read("log"), self._account)
+            try:
+                wait_for(lambda: "registered" in self._read("log"), self._account)
+            except BaseException:
+                self.__exit__()
+                raise
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._process and self._process.poll() is None:
             self._process.kill()
             self._process.wait()
+        if self._port_keeper:
+            self._port_keeper.close()
 
     def wait_until_answered(self) -> None:
         """Its script waits; whether it was answered is known when it has ended."""
@@ -62,9 +74,9 @@ class SippPhone:
         if code != 0:
             raise PhoneError(self._account())
 
-    def _command(self) -> list[str]:
+    def _command(self, port: int) -> list[str]:
         part = self._part
-        command = ["sipp", "-t", self._transport, "-i", HOST, "-p", str(self._port), "-nostdin"]
+        command = ["sipp", "-t", self._transport, "-i", HOST, "-p", str(port), "-nostdin"]
         command += ["-m", "1", "-key", "domain", part.domain, "-key", "user", part.user]
         command += ["-trace_err", "-error_file", str(self._folder / "errors")]
         command += ["-trace_msg", "-message_file", str(self._folder / "messages")]
