@@ -26,8 +26,8 @@ run: build ## Serve on 127.0.0.1:5060 as sipshard.toml says; ends with Ctrl-C
 	@exec $(BIN)/sipshard run -c sipshard.toml
 
 .PHONY: test
-test: build $(VENV)/stamp-dev ## Run all tests, the fast ones first (under 15 minutes)
-	@tools/bootstrap.sh sipp iproute2
+test: build $(VENV)/stamp-dev $(VENV)/stamp-browser ## Run all tests, the fast ones first (under 15 minutes)
+	@tools/bootstrap.sh sipp baresip iproute2
 	$(WITH_CARGO) cargo test --workspace --quiet
 	$(BIN)/python -m pytest tests/unit
 	$(WITH_CARGO) $(BIN)/python -m pytest tests/typing tests/packaging
@@ -82,6 +82,11 @@ $(VENV)/stamp-python: $(VENV)/cargo-directory pyproject.toml
 
 $(VENV)/stamp-dev: $(VENV)/stamp-python pyproject.toml
 	@tools/bootstrap.sh packages --group dev
+	@touch $@
+
+# The phones of the tests that live in a browser.
+$(VENV)/stamp-browser: $(VENV)/cargo-directory tests/browser/package-lock.json tools/bootstrap.sh
+	@tools/bootstrap.sh browser
 	@touch $@
 
 # An editable installation: the Python sources are used in place, only Rust needs a build.

@@ -3,8 +3,9 @@
 #
 #   base          C compiler, Python, cargo; makes .venv and writes .venv/cargo-directory
 #   packages ARG  Python packages into .venv, ARG as for pip install (must come last)
-#   sipp, iproute2, kamailio, c++, rust-lints
-#                 the programs of the tests (two), the benchmark, fuzzing, the checks
+#   browser       Chromium, Node.js, and the packages of tests/browser
+#   sipp, baresip, iproute2, kamailio, c++, rust-lints
+#                 the programs of the tests (three), the benchmark, fuzzing, the checks
 #
 # Installs only what is missing: Debian packages when run as root, Python packages always. What it
 # cannot install it names in one line with the remedy, and ends with exit code 1.
@@ -113,6 +114,14 @@ install_packages() {
         fail "Python packages cannot be installed ($*)." "check the network and pip's settings"
 }
 
+install_browser() {
+    need chromium Chromium chromium
+    need node Node.js nodejs
+    need npm "Node's package manager" npm
+    npm ci --silent --prefix tests/browser ||
+        fail "Node packages cannot be installed." "check the network and npm's settings"
+}
+
 while [ $# -gt 0 ]; do
     thing=$1
     shift
@@ -126,6 +135,8 @@ while [ $# -gt 0 ]; do
             install_packages "$@"
             break
             ;;
+        browser) install_browser ;;
+        baresip) need baresip baresip baresip-core ;;
         sipp) need sipp SIPp sip-tester ;;
         iproute2) need ip "the ip command" iproute2 ;;
         kamailio) need kamailio Kamailio kamailio ;;

@@ -132,6 +132,16 @@ def _toml(tables: Tables) -> str:
     lines = []
     for name, table in tables.items():
         lines.append(f"[{name}]")
-        # For texts, numbers, booleans and lists of them JSON is TOML.
-        lines += [f"{key} = {json.dumps(value)}" for key, value in table.items()]
+        lines += [f"{key} = {_toml_value(value)}" for key, value in table.items()]
     return "\n".join(lines) + "\n"
+
+
+def _toml_value(value: object) -> str:
+    match value:
+        case Mapping():
+            return f"{{ {', '.join(f'{key} = {_toml_value(of)}' for key, of in value.items())} }}"
+        case list():
+            return f"[{', '.join(map(_toml_value, value))}]"
+        case _:
+            # For texts, numbers and booleans JSON is TOML.
+            return json.dumps(value)
