@@ -192,6 +192,25 @@ fn content_length(line: &[u8]) -> Option<&[u8]> {
     is_length.then(|| trim(&line[colon + 1..]))
 }
 
+/// Gives the message that begins at `start` a Content-Length if it has none, as every message in a stream must (§18.3,
+/// §16.6 step 9): what came in a datagram without one would else be followed by its body as the next message.
+pub(crate) fn add_content_length(bytes: &mut Vec<u8>, start: usize) {
+    let mut line_start = start;
+    while let Some(length) = memchr(b'\n', &bytes[line_start..]) {
+        let line = &bytes[line_start..line_start + length];
+        if content_length(line).is_some() {
+            return;
+        }
+        if line.is_empty() || line == b"\r" {
+            let body_bytes = bytes.len() - (line_start + length + 1);
+            let field = format!("Content-Length: {body_bytes}\r\n");
+            bytes.splice(line_start..line_start, field.into_bytes());
+            return;
+        }
+        line_start += length + 1;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -264,6 +283,23 @@ mod tests {
         );
         let endless = vec![b'a'; MAX_MESSAGE_BYTES + 1];
         assert_eq!(frames(&[&endless]).1, Err(FramingFault::TooLarge));
+    }
+
+    #[test]
+    fn rfc3261_20_14_a_message_without_a_length_gets_one() {
+        let added = |text: &[u8]| {
+            let mut bytes = [b"before\r\n\r\n", text].concat();
+            add_content_length(&mut bytes, 10);
+            bytes.split_off(10)
+        };
+        let without = b"BYE sip:b SIP/2.0\r\nVia: z\r\n\r\nbody".as_slice();
+        let with = b"BYE sip:b SIP/2.0\r\nVia: z\r\nContent-Length: 4\r\n\r\nbody";
+        assert_eq!(added(without), with);
+        assert_eq!(frames(&[&added(without)]).0, [with]);
+        assert_eq!(added(with), with);
+        assert_eq!(added(SECOND), SECOND, "compact");
+        let ended = b"BYE sip:b SIP/2.0\nVia: z\nContent-Length: 0\r\n\n";
+        assert_eq!(added(THIRD), ended, "without carriage returns");
     }
 
     #[test]

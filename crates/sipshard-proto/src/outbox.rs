@@ -2,6 +2,7 @@
 //! message costs no allocation.
 
 use crate::flow::Flow;
+use crate::framing::add_content_length;
 use crate::slots::Handle;
 use crate::transport::Transport;
 use std::net::SocketAddr;
@@ -87,6 +88,9 @@ impl Outbox {
         self.has_streams |= path.transport.is_reliable();
         let start = self.bytes.len();
         write(&mut self.bytes);
+        if matches!(path.transport, Transport::Tcp | Transport::Tls) {
+            add_content_length(&mut self.bytes, start);
+        }
         let end = self.bytes.len();
         self.ranges.push(Range {
             path: path.clone(),

@@ -3,6 +3,7 @@
 
 mod acknowledge;
 mod breadth;
+mod content_length;
 mod dialog;
 mod draft;
 mod edits;
