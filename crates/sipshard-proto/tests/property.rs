@@ -166,7 +166,7 @@ proptest! {
         prop_assert_eq!(message.headers().len(), 6 + parts.extensions.len());
         for (field, (name, value)) in message.headers()[6..].iter().zip(&parts.extensions) {
             prop_assert_eq!(message.text(field.name_span), name.as_bytes());
-            prop_assert_eq!(message.text(field.value), value.trim_matches([' ', '\t']).as_bytes());
+            prop_assert_eq!(message.text(field.value), value.trim_matches([' ', '\t', '\r', '\n']).as_bytes());
         }
     }
 
@@ -239,6 +239,36 @@ proptest! {
         prop_assert_eq!(parsed.tag(), tag.as_deref().map(str::as_bytes));
         prop_assert!(parsed.in_brackets);
         prop_assert_eq!(split_list(text.as_bytes()).count(), 1);
+    }
+
+    #[test]
+    fn a_contact_put_together_comes_apart_again(
+        uri in uri_parts(),
+        q in option::of(0..=1000_u16),
+        expires in option::of(any::<u32>()),
+        instance in option::of("urn:uuid:[0-9a-f-]{1,12}"),
+        reg_id in option::of(any::<u32>()),
+        semicolon in ";| ; |;\r\n ",
+    ) {
+        let mut text = format!("<{}>", uri.text());
+        let parameters = [
+            q.map(|q| format!("q={}.{:03}", q / 1000, q % 1000)),
+            expires.map(|seconds| format!("Expires={seconds}")),
+            instance.as_ref().map(|urn| format!("+sip.instance=\"<{urn}>\"")),
+            reg_id.map(|number| format!("reg-id={number}")),
+        ];
+        for parameter in parameters.into_iter().flatten() {
+            text += &format!("{semicolon}{parameter}");
+        }
+        let parsed = Contact::parse(text.as_bytes()).expect("it is well-formed");
+        let expected = Contact::Address {
+            name_addr: NameAddr::parse(text.as_bytes()).expect("it is well-formed"),
+            q,
+            expires,
+            instance: instance.as_deref().map(str::as_bytes),
+            reg_id,
+        };
+        prop_assert_eq!(parsed, expected);
     }
 
     #[test]
@@ -401,21 +431,59 @@ struct MessageParts {
     call_id: String,
     cseq: u32,
     extensions: Vec<(String, String)>,
+    spellings: Vec<Spelling>,
     line_end: &'static str,
     body: Vec<u8>,
 }
 
+/// How a header field is written: its name in any case or compact, white space on both sides of the colon, and the value
+/// perhaps on the next line (RFC 3261 §7.3.1, §7.3.3).
+#[derive(Clone, Debug)]
+struct Spelling {
+    form: u8,
+    before: String,
+    after: String,
+}
+
+impl Spelling {
+    fn field(&self, name: &str, compact: &str, value: &str) -> String {
+        let name = match self.form {
+            0 => name.to_owned(),
+            1 => name.to_ascii_uppercase(),
+            2 => name.to_ascii_lowercase(),
+            3 => compact.to_owned(),
+            _ => compact.to_ascii_uppercase(),
+        };
+        format!("{name}{}:{}{value}", self.before, self.after)
+    }
+}
+
+fn spelling() -> impl Strategy<Value = Spelling> {
+    (0..5_u8, "[ \t]{0,2}", "[ \t]{0,2}|\r\n |\n\t").prop_map(|(form, before, after)| Spelling {
+        form,
+        before,
+        after,
+    })
+}
+
 impl MessageParts {
     fn text(&self) -> Vec<u8> {
-        let mut lines = vec![
-            format!("INVITE {} SIP/2.0", self.from.text()),
-            format!("Via: {}", self.via.text()),
-            format!("From: <{}>;tag={}", self.from.text(), self.tag),
-            format!("t: {}", "sip:bob@example.com"),
-            format!("Call-ID: {}", self.call_id),
-            format!("CSeq: {} INVITE", self.cseq),
-            format!("Content-Length : {}", self.body.len()),
+        let fields = [
+            ("Via", "v", self.via.text()),
+            (
+                "From",
+                "f",
+                format!("<{}>;tag={}", self.from.text(), self.tag),
+            ),
+            ("To", "t", "sip:bob@example.com".to_owned()),
+            ("Call-ID", "i", self.call_id.clone()),
+            ("CSeq", "CSEQ", format!("{} INVITE", self.cseq)),
+            ("Content-Length", "l", self.body.len().to_string()),
         ];
+        let mut lines = vec![format!("INVITE {} SIP/2.0", self.from.text())];
+        for ((name, compact, value), spelling) in fields.iter().zip(&self.spellings) {
+            lines.push(spelling.field(name, compact, value));
+        }
         lines.extend(
             self.extensions
                 .iter()
@@ -429,7 +497,10 @@ impl MessageParts {
 }
 
 fn message_parts() -> impl Strategy<Value = MessageParts> {
-    let extension = ("X-[a-z]{1,5}", "[ \ta-zA-Z0-9;,<>=\"ä]{0,20}");
+    let extension = (
+        "X-[a-z]{1,5}",
+        "[ \t]?([a-zA-Z0-9;,<>=\"ä]{1,10}( |\r\n |\n\t|\t)){0,3}[a-zA-Z0-9;,<>=\"ä]{0,9}",
+    );
     (
         via_parts(),
         uri_parts(),
@@ -437,17 +508,19 @@ fn message_parts() -> impl Strategy<Value = MessageParts> {
         "[!-~]{1,40}",
         any::<u32>(),
         vec(extension, 0..40),
+        vec(spelling(), 6),
         select(vec!["\r\n", "\n"]),
         vec(any::<u8>(), 0..50),
     )
         .prop_map(
-            |(via, from, tag, call_id, cseq, extensions, line_end, body)| MessageParts {
+            |(via, from, tag, call_id, cseq, extensions, spellings, line_end, body)| MessageParts {
                 via,
                 from,
                 tag,
                 call_id,
                 cseq,
                 extensions,
+                spellings,
                 line_end,
                 body,
             },
