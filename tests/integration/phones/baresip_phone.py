@@ -40,7 +40,7 @@ ACCOUNT = (
 class BaresipPhone:
     """One process with one account.
 
-    ``authority`` has signed the server's certificate. That of Debian 12 (1.0) looks at neither.
+    ``authority`` has signed the server's certificate. baresip 1.0, Debian 12's, does not check it.
     """
 
     def __init__(self, part: Part, authority: Path, folder: Path) -> None:
