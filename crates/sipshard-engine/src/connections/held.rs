@@ -151,7 +151,7 @@ impl Held {
         }
     }
 
-    /// Sends a message, and remembers who did for as long as it may be lost.
+    /// Queues a message for the next [`Held::flush`], and remembers whose it is for as long as it may be lost.
     ///
     /// # Errors
     /// [`SendError`]: the connection is to be ended.
@@ -163,11 +163,27 @@ impl Held {
     ) -> Result<(), SendError> {
         self.connection.send(message)?;
         self.active_at = now;
-        let may_be_lost = self.connection.has_queued() || !self.connection.is_established();
-        if may_be_lost && sender.client.is_some() && self.unsent.len() < MAX_UNSENT {
+        if sender.client.is_some() && self.unsent.len() < MAX_UNSENT {
             self.unsent.push(sender);
         }
         Ok(())
+    }
+
+    /// Sends what is queued, as far as the peer takes it.
+    ///
+    /// # Errors
+    /// Why it has ended.
+    pub fn flush(&mut self) -> Result<(), Closed> {
+        self.connection.flush()?;
+        self.forget_sent();
+        Ok(())
+    }
+
+    fn forget_sent(&mut self) {
+        if !self.connection.has_queued() && self.connection.is_established() {
+            // A connection at rest holds no memory.
+            self.unsent = Vec::new();
+        }
     }
 
     /// Goes on with handshakes, sends what is queued, reads, and gives whole messages to `core`.
@@ -206,9 +222,7 @@ impl Held {
             self.active_at = now;
         }
         self.note_incomplete(now, messages);
-        if !self.connection.has_queued() && self.connection.is_established() {
-            self.unsent.clear();
-        }
+        self.forget_sent();
         if is_broken && !self.is_broken {
             core.count(Count::FramingErrors);
             self.is_broken = true;
@@ -216,7 +230,6 @@ impl Held {
         self.pong(pings)
     }
 
-    /// What is incomplete now began just now if something was completed meanwhile.
     /// New names under which the peer is to be found, once, if it has proven any (RFC 5923 §8.1).
     pub fn take_aliases(&mut self) -> Vec<Peer> {
         let Alias::Wanted(port) = self.alias else {
@@ -227,6 +240,7 @@ impl Held {
         aliases(self.listener, self.connection.peer().ip(), port, &names)
     }
 
+    /// What is incomplete now began just now if something was completed meanwhile.
     fn note_incomplete(&mut self, now: Timestamp, messages: u32) {
         self.incomplete_since = match self.incomplete_since {
             _ if !self.framer.is_waiting() && !self.connection.is_midway() => None,
@@ -244,7 +258,8 @@ impl Held {
         self.connection.send(b"\r\n").map_err(|error| match error {
             SendError::QueueFull => Closed::QueueFull,
             SendError::Closed(closed) => closed,
-        })
+        })?;
+        self.connection.flush()
     }
 
     fn arrival(&self, ((worker, generation), connection): Name) -> Arrival {
