@@ -304,10 +304,13 @@ impl Engine {
     }
 
     fn flush(&mut self) {
+        // What came by mailbox for a connection of ours is in its queue.
+        self.connections.flush(self.now, &mut self.core);
         while !self.core.proxy().outbox().is_empty() {
             let mut outbox = std::mem::take(self.core.proxy().outbox());
             self.ports.send(&outbox, self.core.proxy());
             self.send_streams(&outbox);
+            self.connections.flush(self.now, &mut self.core);
             outbox.clear();
             // What failed may have led to other messages; what is left gives its memory back.
             if self.core.proxy().outbox().is_empty() {

@@ -114,6 +114,8 @@ fn serve(kind: &str, terms: &Terms, count: usize) -> io::Result<usize> {
                 let answer = [b'x'; 800];
                 let sent = connection.send(&answer);
                 sent.map_err(|error| io::Error::other(format!("{error:?}")))?;
+                let sent = connection.flush();
+                sent.map_err(|closed| io::Error::other(closed.name()))?;
             }
         }
     }

@@ -70,10 +70,11 @@ pub enum Received<'a> {
 }
 
 /// One connection. Register its descriptor for reading, and for writing while
-/// [`wants_write`](Connection::wants_write) says so (ask after every call), with a level-triggered
-/// poller; call [`handle_ready`](Connection::handle_ready) with what the poller reports, until that
-/// or [`send`](Connection::send) says that it has ended; then drop it. An error or a hang-up that
-/// the poller reports counts as readable.
+/// [`wants_write`](Connection::wants_write) says so, with a level-triggered poller; call
+/// [`handle_ready`](Connection::handle_ready) with what the poller reports. Give it messages by
+/// [`send`](Connection::send), and have all of them leave by one [`flush`](Connection::flush). Once
+/// one of the three says that it has ended, drop it. An error or a hang-up that the poller reports
+/// counts as readable.
 ///
 /// Nothing here has a deadline. Whoever never finishes a handshake, or never says anything, is the
 /// owner's to close.
@@ -177,10 +178,10 @@ impl Connection {
         self.remember(result)
     }
 
-    /// Sends one SIP message: as it is on a stream, on a WebSocket in one frame, of text when it is
-    /// UTF-8 and else binary (RFC 7118 §5). What the kernel does not take at once is queued; before
-    /// the connection is established, everything is. After `QueueFull` nothing of the message has
-    /// been sent.
+    /// Queues one SIP message: as it is on a stream, on a WebSocket in one frame, of text when it is
+    /// UTF-8 and else binary (RFC 7118 §5). It leaves with the next [`flush`](Connection::flush) or
+    /// when the socket can be written, but not before the connection is established. After
+    /// `QueueFull` nothing of the message has been queued.
     pub fn send(&mut self, message: &[u8]) -> Result<(), SendError> {
         self.check_open()?;
         if !self.is_established() {
@@ -199,6 +200,13 @@ impl Connection {
         Ok(self.remember(result)?)
     }
 
+    /// Sends what is queued, as far as the kernel takes it. The poller reports when the rest can go.
+    pub fn flush(&mut self) -> Result<(), Closed> {
+        self.check_open()?;
+        let result = self.wire.send_queued();
+        self.remember(result)
+    }
+
     /// Says farewell (a close frame, a `close_notify`), as far as the peer takes it at once, after
     /// what is queued. The connection has ended then: drop it.
     pub fn close(&mut self) {
@@ -212,7 +220,8 @@ impl Connection {
         self.wire.close();
     }
 
-    /// Whether the poller must report when the socket can be written.
+    /// Whether the poller must report when the socket can be written. Ask after
+    /// [`flush`](Connection::flush) and [`handle_ready`](Connection::handle_ready).
     pub fn wants_write(&self) -> bool {
         self.is_connecting || self.wire.queued_bytes() > 0
     }
@@ -386,6 +395,7 @@ impl Connection {
             for message in std::mem::take(&mut self.early).iter() {
                 self.framing.send(message, &mut self.wire)?;
             }
+            self.wire.send_queued()?;
         }
         Ok(())
     }

@@ -151,7 +151,7 @@ impl Held {
         }
     }
 
-    /// Sends a message, and remembers who did for as long as it may be lost.
+    /// Queues a message for the next [`Held::flush`], and remembers whose it is for as long as it may be lost.
     ///
     /// # Errors
     /// [`SendError`]: the connection is to be ended.
@@ -163,11 +163,27 @@ impl Held {
     ) -> Result<(), SendError> {
         self.connection.send(message)?;
         self.active_at = now;
-        let may_be_lost = self.connection.has_queued() || !self.connection.is_established();
-        if may_be_lost && sender.client.is_some() && self.unsent.len() < MAX_UNSENT {
+        if sender.client.is_some() && self.unsent.len() < MAX_UNSENT {
             self.unsent.push(sender);
         }
         Ok(())
+    }
+
+    /// Sends what is queued, as far as the peer takes it.
+    ///
+    /// # Errors
+    /// Why it has ended.
+    pub fn flush(&mut self) -> Result<(), Closed> {
+        self.connection.flush()?;
+        self.forget_sent();
+        Ok(())
+    }
+
+    fn forget_sent(&mut self) {
+        if !self.connection.has_queued() && self.connection.is_established() {
+            // A connection at rest holds no memory.
+            self.unsent = Vec::new();
+        }
     }
 
     /// Goes on with handshakes, sends what is queued, reads, and gives whole messages to `core`.
@@ -206,9 +222,7 @@ impl Held {
             self.active_at = now;
         }
         self.note_incomplete(now, messages);
-        if !self.connection.has_queued() && self.connection.is_established() {
-            self.unsent.clear();
-        }
+        self.forget_sent();
         if is_broken && !self.is_broken {
             core.count(Count::FramingErrors);
             self.is_broken = true;
@@ -244,7 +258,8 @@ impl Held {
         self.connection.send(b"\r\n").map_err(|error| match error {
             SendError::QueueFull => Closed::QueueFull,
             SendError::Closed(closed) => closed,
-        })
+        })?;
+        self.connection.flush()
     }
 
     fn arrival(&self, ((worker, generation), connection): Name) -> Arrival {

@@ -50,6 +50,8 @@ pub struct Connections {
     by_peer: HashMap<Peer, Handle>,
     /// Those that are broken, until what their peers are owed was sent.
     broken: Vec<Handle>,
+    /// Connections with messages for the next flush.
+    unflushed: Vec<Handle>,
     sources: Sources,
     scratch: Box<[u8]>,
     swept_at: Timestamp,
@@ -79,6 +81,7 @@ impl Connections {
             held: Slots::default(),
             by_peer: HashMap::new(),
             broken: Vec::new(),
+            unflushed: Vec::new(),
             sources: Sources::new(settings.max_per_source),
             scratch: vec![0; SCRATCH_BYTES].into_boxed_slice(),
             swept_at: Timestamp::default(),
@@ -245,7 +248,7 @@ impl Connections {
         }
     }
 
-    /// Sends a message, through a connection that is there or a new one.
+    /// Sends a message with the next [`Connections::flush`], through a connection that is there or a new one.
     ///
     /// # Errors
     /// [`Unsendable`] when there is no connection and none can be made. If it fails later, the sender is told.
@@ -263,10 +266,14 @@ impl Connections {
         let Some(held) = self.held.at_mut(handle) else {
             return Err(Unsendable);
         };
+        // One whose peer does not read is watched by the poller.
+        let is_first = !held.connection.has_queued();
         match held.send(now, sender, message) {
             Ok(()) => {
                 core.count(Count::StreamMessagesSent);
-                self.rearm(handle);
+                if is_first {
+                    self.unflushed.push(handle);
+                }
                 Ok(())
             }
             Err(error) => {
@@ -278,6 +285,21 @@ impl Connections {
                 Err(Unsendable)
             }
         }
+    }
+
+    /// Sends what was taken since the last flush: all that goes through one connection in one system call.
+    pub fn flush(&mut self, now: Timestamp, core: &mut Core) {
+        let mut unflushed = std::mem::take(&mut self.unflushed);
+        for handle in unflushed.drain(..) {
+            let Some(held) = self.held.at_mut(handle) else {
+                continue;
+            };
+            match held.flush() {
+                Ok(()) => self.rearm(handle),
+                Err(closed) => self.end(now, handle, closed, core),
+            }
+        }
+        self.unflushed = unflushed;
     }
 
     /// The connection that a path names, or one to the same peer (RFC 3261 §18.2.2, §18.1.1).

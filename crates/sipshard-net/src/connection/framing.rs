@@ -121,7 +121,7 @@ impl Framing {
         }
     }
 
-    /// Sends one message on an open connection.
+    /// Queues one message on an open connection.
     pub(super) fn send(&self, message: &[u8], wire: &mut Wire) -> Result<(), Closed> {
         if !self.is_websocket() {
             return wire.write(&mut [IoSlice::new(message)]);
@@ -175,5 +175,5 @@ impl WebSocket {
 /// The connection ends after a close frame, so that it does not matter whether it could be sent.
 fn send_close(wire: &mut Wire, code: &[u8]) {
     let head = frame_head(OpCode::Control(Control::Close), code.len());
-    let _ = wire.write(&mut [IoSlice::new(head.as_bytes()), IoSlice::new(code)]);
+    let _ = wire.reply(&mut [IoSlice::new(head.as_bytes()), IoSlice::new(code)]);
 }

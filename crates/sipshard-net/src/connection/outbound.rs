@@ -1,4 +1,4 @@
-//! What goes out on a socket: at once if the kernel takes it, and else from a queue.
+//! What goes out on a socket, from a queue: what was queued together leaves in one system call.
 
 use super::Closed;
 use crate::tcp;
@@ -6,8 +6,8 @@ use std::collections::VecDeque;
 use std::io::{self, IoSlice, Write};
 use std::net::TcpStream;
 
-/// A socket with a queue in front. Sending on it never blocks and never sends less than all; whoever
-/// sends looks at [`queued_bytes`](Outbound::queued_bytes) first.
+/// A socket with a queue in front, which takes everything; whoever queues looks at
+/// [`queued_bytes`](Outbound::queued_bytes) first.
 pub(super) struct Outbound {
     socket: TcpStream,
     queue: VecDeque<u8>,
@@ -44,30 +44,23 @@ impl Outbound {
         Ok(())
     }
 
-    /// Sends all of `parts`, or queues what the kernel does not take.
-    pub(super) fn send(&mut self, parts: &[IoSlice<'_>]) -> io::Result<()> {
-        let mut sent = match self.queue.is_empty() {
-            true => send(&self.socket, parts)?,
-            false => 0,
-        };
+    /// Queues all of `parts`.
+    pub(super) fn queue(&mut self, parts: &[IoSlice<'_>]) {
         for part in parts {
-            let passed_over = sent.min(part.len());
-            sent -= passed_over;
-            self.queue.extend(&part[passed_over..]);
+            self.queue.extend(&part[..]);
         }
-        Ok(())
     }
 }
 
-/// For rustls, whose records leave in one system call.
+/// For rustls, which writes its records to it.
 impl Write for Outbound {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.send(&[IoSlice::new(bytes)])?;
+        self.queue.extend(bytes);
         Ok(bytes.len())
     }
 
     fn write_vectored(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.send(parts)?;
+        self.queue(parts);
         Ok(parts.iter().map(|part| part.len()).sum())
     }
 
@@ -93,15 +86,35 @@ mod tests {
     use std::io::Read;
     use std::net::TcpListener;
 
-    #[test]
-    fn a_queue_that_has_been_sent_holds_no_memory() {
+    fn connected() -> (Outbound, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let (mut peer, _) = listener.accept().unwrap();
-        let mut outbound = Outbound::new(socket);
+        let (peer, _) = listener.accept().unwrap();
+        (Outbound::new(socket), peer)
+    }
+
+    #[test]
+    fn what_was_queued_leaves_together_and_not_before_it_is_sent() {
+        let (mut outbound, mut peer) = connected();
+        peer.set_nonblocking(true).unwrap();
+        outbound.queue(&[IoSlice::new(b"one"), IoSlice::new(b"")]);
+        outbound.write_all(b"two").unwrap();
+        let mut buffer = [0; 100];
+        let early = peer.read(&mut buffer).unwrap_err();
+        assert_eq!(early.kind(), io::ErrorKind::WouldBlock);
+        assert_eq!(outbound.queued_bytes(), 6);
+        outbound.send_queued().unwrap();
+        let length = peer.read(&mut buffer).unwrap();
+        assert_eq!(&buffer[..length], b"onetwo");
+    }
+
+    #[test]
+    fn a_queue_that_has_been_sent_holds_no_memory() {
+        let (mut outbound, mut peer) = connected();
         let mut total = 0;
         while outbound.queued_bytes() == 0 {
-            outbound.send(&[IoSlice::new(&[b'x'; 100_000])]).unwrap();
+            outbound.queue(&[IoSlice::new(&[b'x'; 100_000])]);
+            outbound.send_queued().unwrap();
             total += 100_000;
         }
         let mut read_bytes = 0;

@@ -92,9 +92,10 @@ impl Wire {
     /// Sends what the TLS handshake has to say, as the client's first flight.
     pub(super) fn send_handshake(&mut self) -> Result<(), Closed> {
         match &mut self.session {
-            Some(session) => Ok(session.flush(&mut self.outbound)?),
-            None => Ok(()),
+            Some(session) => session.flush(&mut self.outbound)?,
+            None => return Ok(()),
         }
+        self.send_queued()
     }
 
     /// Reads from the socket into `buffer`: 0 bytes when there are none.
@@ -120,7 +121,10 @@ impl Wire {
         session.tls.read_tls(bytes).map_err(|_| Closed::Tls)?;
         let processed = session.tls.process_new_packets();
         // Whether it went well or not, rustls may have something to say to the peer.
-        session.flush(&mut self.outbound)?;
+        if session.tls.wants_write() {
+            session.flush(&mut self.outbound)?;
+            self.outbound.send_queued()?;
+        }
         if let Err(error) = processed {
             session.error = Some(error);
             return Err(Closed::Tls);
@@ -142,10 +146,11 @@ impl Wire {
         }
     }
 
-    /// Sends all of `parts` or queues the rest. Not bounded: see [`has_room`](Wire::has_room).
+    /// Queues all of `parts`, encrypted if need be. Not bounded: see [`has_room`](Wire::has_room).
     pub(super) fn write(&mut self, mut parts: &mut [IoSlice<'_>]) -> Result<(), Closed> {
         let Some(session) = &mut self.session else {
-            return Ok(self.outbound.send(parts)?);
+            self.outbound.queue(parts);
+            return Ok(());
         };
         IoSlice::advance_slices(&mut parts, 0);
         while !parts.is_empty() {
@@ -159,12 +164,15 @@ impl Wire {
     /// Sends what a layer answers by itself to what the peer has sent.
     pub(super) fn reply(&mut self, parts: &mut [IoSlice<'_>]) -> Result<(), Closed> {
         self.write(parts)?;
+        self.send_queued()?;
         self.check_replies()
     }
 
-    /// Whether `bytes` more may wait, after what the kernel takes now.
+    /// Whether `bytes` more may wait; if not, then after what the kernel takes now.
     pub(super) fn has_room(&mut self, bytes: usize) -> Result<bool, Closed> {
-        self.send_queued()?;
+        if self.queued_bytes() + bytes > self.max_queued_bytes {
+            self.send_queued()?;
+        }
         Ok(self.queued_bytes() + bytes <= self.max_queued_bytes)
     }
 
@@ -174,6 +182,7 @@ impl Wire {
             session.tls.send_close_notify();
             let _ = session.flush(&mut self.outbound);
         }
+        let _ = self.send_queued();
         let _ = self.socket().shutdown(Shutdown::Write);
     }
 
@@ -186,7 +195,7 @@ impl Wire {
 }
 
 impl Session {
-    /// Moves what is encrypted to the socket or its queue, which take all of it.
+    /// Moves what is encrypted to the queue, which takes all of it.
     fn flush(&mut self, outbound: &mut Outbound) -> io::Result<()> {
         while self.tls.wants_write() {
             self.tls.write_tls(outbound)?;

@@ -73,7 +73,12 @@ fn bytes_go_both_ways_and_early_messages_wait_for_the_connection() {
     assert_eq!(client.connection.peer(), server.connection.local());
     assert!(!client.connection.is_tls() && !server.connection.is_websocket());
 
-    server.connection.send(b"SIP/2.0 200 OK").unwrap();
+    server.connection.send(b"SIP/2.0 ").unwrap();
+    server.connection.send(b"200 OK").unwrap();
+    drive_until_quiet(&mut [&mut client]);
+    assert_eq!(client.bytes, b"", "nothing leaves before the flush");
+    server.connection.flush().unwrap();
+    assert!(!server.connection.has_queued() && !server.connection.wants_write());
     drive(&mut [&mut client], |parties| {
         parties[0].bytes == b"SIP/2.0 200 OK"
     });
@@ -217,6 +222,7 @@ fn after_our_end_nothing_is_sent_or_read() {
         server.connection.send(b"x"),
         Err(SendError::Closed(Closed::ByUs))
     );
+    assert_eq!(server.connection.flush(), Err(Closed::ByUs));
     let result = server
         .connection
         .handle_ready(true, true, &mut [0; 100], &mut |_| panic!());
