@@ -32,17 +32,23 @@ const ARRIVED: u8 = 1;
 const LEAVING: u8 = 2;
 const UNSENT: u8 = 3;
 
-/// Room for the head of any record.
-pub const HEAD_BYTES: usize = 56;
+/// What every record begins with.
+const HEAD_BYTES: usize = 56;
+/// Where in it stands how long the server name is that follows. No DNS name is longer than a byte can say (RFC 1035
+/// §2.3.4).
+const NAME_LENGTH: usize = 55;
+const MAX_NAME_BYTES: usize = 255;
 
-/// The head of a record: 24 bytes of address, 16 of flow, 13 of sender, all numbers big-endian.
-pub struct Head([u8; HEAD_BYTES]);
+/// The head of a record: 24 bytes of address, 16 of flow, 13 of sender, all numbers big-endian; then the server name.
+pub struct Head {
+    bytes: [u8; HEAD_BYTES + MAX_NAME_BYTES],
+    length: usize,
+}
 
 impl Head {
     /// Of a message that arrived so.
     pub fn arrived(arrival: Arrival) -> Self {
-        let mut head = Self([0; HEAD_BYTES]);
-        head.0[0] = ARRIVED;
+        let mut head = Self::of_kind(ARRIVED);
         head.write_address(arrival.listener, arrival.source);
         head.write_flow(arrival.transport, arrival.flow);
         head
@@ -50,25 +56,35 @@ impl Head {
 
     /// Of a message that is to leave by `path`.
     pub fn leaving(path: &Path, sender: Sender) -> Self {
-        let mut head = Self([0; HEAD_BYTES]);
-        head.0[0] = LEAVING;
+        let mut head = Self::of_kind(LEAVING);
         head.write_address(path.listener, path.destination);
         head.write_flow(path.transport, path.flow);
         head.write_sender(sender);
+        if let Some(name) = &path.server_name {
+            head.write_name(name);
+        }
         head
     }
 
     /// Of the news that a request could not be sent.
     pub fn unsent(sender: Sender) -> Self {
-        let mut head = Self([0; HEAD_BYTES]);
-        head.0[0] = UNSENT;
+        let mut head = Self::of_kind(UNSENT);
         head.write_sender(sender);
+        head
+    }
+
+    fn of_kind(kind: u8) -> Self {
+        let mut head = Self {
+            bytes: [0; HEAD_BYTES + MAX_NAME_BYTES],
+            length: HEAD_BYTES,
+        };
+        head.bytes[0] = kind;
         head
     }
 
     /// The bytes of the head.
     pub fn bytes(&self) -> &[u8] {
-        &self.0
+        &self.bytes[..self.length]
     }
 
     /// Listener (2), port (2), address (16, IPv4 mapped), scope (4: the interface of a link-local address, without
@@ -78,34 +94,49 @@ impl Head {
             SocketAddr::V4(place) => (place.ip().to_ipv6_mapped(), 0),
             SocketAddr::V6(place) => (*place.ip(), place.scope_id()),
         };
-        self.0[2..4].copy_from_slice(&listener.to_be_bytes());
-        self.0[4..6].copy_from_slice(&place.port().to_be_bytes());
-        self.0[6..22].copy_from_slice(&address.octets());
-        self.0[22..26].copy_from_slice(&u32::to_be_bytes(scope));
+        self.bytes[2..4].copy_from_slice(&listener.to_be_bytes());
+        self.bytes[4..6].copy_from_slice(&place.port().to_be_bytes());
+        self.bytes[6..22].copy_from_slice(&address.octets());
+        self.bytes[22..26].copy_from_slice(&u32::to_be_bytes(scope));
     }
 
     fn write_flow(&mut self, transport: Transport, flow: Option<Flow>) {
-        self.0[1] = transport as u8;
+        self.bytes[1] = transport as u8;
         let Some(flow) = flow else {
             return;
         };
-        self.0[26] = 1;
-        self.0[27] = flow.transport as u8;
-        self.0[28..30].copy_from_slice(&flow.worker.to_be_bytes());
-        self.0[30..32].copy_from_slice(&flow.generation.to_be_bytes());
-        self.0[32..34].copy_from_slice(&flow.listener.to_be_bytes());
-        self.0[34..42].copy_from_slice(&flow.connection.as_u64().to_be_bytes());
+        self.bytes[26] = 1;
+        self.bytes[27] = flow.transport as u8;
+        self.bytes[28..30].copy_from_slice(&flow.worker.to_be_bytes());
+        self.bytes[30..32].copy_from_slice(&flow.generation.to_be_bytes());
+        self.bytes[32..34].copy_from_slice(&flow.listener.to_be_bytes());
+        self.bytes[34..42].copy_from_slice(&flow.connection.as_u64().to_be_bytes());
     }
 
     fn write_sender(&mut self, sender: Sender) {
-        self.0[42..44].copy_from_slice(&sender.worker.to_be_bytes());
-        self.0[44..46].copy_from_slice(&sender.generation.to_be_bytes());
+        self.bytes[42..44].copy_from_slice(&sender.worker.to_be_bytes());
+        self.bytes[44..46].copy_from_slice(&sender.generation.to_be_bytes());
         if let Some(client) = sender.client {
-            self.0[46] = 1;
-            self.0[47..55].copy_from_slice(&client.as_u64().to_be_bytes());
+            self.bytes[46] = 1;
+            self.bytes[47..55].copy_from_slice(&client.as_u64().to_be_bytes());
         }
     }
 
+    /// A name that is too long for DNS is nobody's, so that no certificate is for it either.
+    fn write_name(&mut self, name: &str) {
+        let name = name.as_bytes();
+        if let Some(room) = self.bytes[HEAD_BYTES..].get_mut(..name.len()) {
+            room.copy_from_slice(name);
+            self.bytes[NAME_LENGTH] = name.len() as u8;
+            self.length = HEAD_BYTES + name.len();
+        }
+    }
+}
+
+/// The fixed part of a head that is read.
+struct Fields<'a>(&'a [u8; HEAD_BYTES]);
+
+impl Fields<'_> {
     fn number(&self, at: usize) -> u16 {
         u16::from_be_bytes([self.0[at], self.0[at + 1]])
     }
@@ -113,6 +144,10 @@ impl Head {
     fn handle(&self, at: usize) -> Option<Handle> {
         let bytes: [u8; 8] = self.0[at..at + 8].try_into().ok()?;
         Some(Handle::from_u64(u64::from_be_bytes(bytes)))
+    }
+
+    fn transport(&self) -> Option<Transport> {
+        Transport::from_number(self.0[1])
     }
 
     fn address(&self) -> Option<SocketAddr> {
@@ -148,30 +183,31 @@ impl Head {
 
 /// The parts of a record; `None` when it is none.
 pub fn open(record: &[u8]) -> Option<Parcel<'_>> {
-    let (head, message) = record.split_first_chunk::<HEAD_BYTES>()?;
-    let head = Head(*head);
-    let transport = Transport::from_number(head.0[1])?;
-    match head.0[0] {
+    let (head, rest) = record.split_first_chunk::<HEAD_BYTES>()?;
+    let fields = Fields(head);
+    let (name, message) = rest.split_at_checked(usize::from(head[NAME_LENGTH]))?;
+    match head[0] {
         ARRIVED => {
             let arrival = Arrival {
-                listener: head.number(2),
-                source: head.address()?,
-                transport,
-                flow: head.flow(),
+                listener: fields.number(2),
+                source: fields.address()?,
+                transport: fields.transport()?,
+                flow: fields.flow(),
             };
             Some(Parcel::Arrived(arrival, message))
         }
         LEAVING => {
+            let name = std::str::from_utf8(name).ok()?;
             let path = Path {
-                listener: head.number(2),
-                transport,
-                flow: head.flow(),
-                destination: head.address()?,
-                server_name: None,
+                listener: fields.number(2),
+                transport: fields.transport()?,
+                flow: fields.flow(),
+                destination: fields.address()?,
+                server_name: (!name.is_empty()).then(|| name.into()),
             };
-            Some(Parcel::Leaving(path, head.sender(), message))
+            Some(Parcel::Leaving(path, fields.sender(), message))
         }
-        UNSENT => Some(Parcel::Unsent(head.sender())),
+        UNSENT => Some(Parcel::Unsent(fields.sender())),
         _ => None,
     }
 }
@@ -179,6 +215,8 @@ pub fn open(record: &[u8]) -> Option<Parcel<'_>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+    use std::sync::Arc;
 
     const FLOW: Flow = Flow {
         worker: 1,
@@ -236,6 +274,103 @@ mod tests {
             );
             let unsent = record(&Head::unsent(sender));
             assert_eq!(open(&unsent), Some(Parcel::Unsent(sender)));
+        }
+    }
+
+    #[test]
+    fn a_name_that_is_too_long_is_left_out() {
+        let named = |length: usize| Path {
+            transport: Transport::Tls,
+            server_name: Some("x".repeat(length).into()),
+            ..Path::udp(1, "192.0.2.1:5061".parse().unwrap())
+        };
+        let longest = named(MAX_NAME_BYTES);
+        let leaving = record(&Head::leaving(&longest, SENDER));
+        let expected = Parcel::Leaving(longest, SENDER, b"INVITE");
+        assert_eq!(open(&leaving), Some(expected));
+        let leaving = record(&Head::leaving(&named(MAX_NAME_BYTES + 1), SENDER));
+        let Some(Parcel::Leaving(path, _, message)) = open(&leaving) else {
+            panic!("a parcel");
+        };
+        assert_eq!((path.server_name, message), (None, &b"INVITE"[..]));
+    }
+
+    fn any_transport() -> impl Strategy<Value = Transport> {
+        prop::sample::select(&Transport::ALL[..])
+    }
+
+    fn any_handle() -> impl Strategy<Value = Handle> {
+        any::<u64>().prop_map(Handle::from_u64)
+    }
+
+    prop_compose! {
+        fn any_flow()(
+            numbers in any::<(u16, u16, u16)>(), transport in any_transport(), connection in any_handle(),
+        ) -> Flow {
+            let (worker, generation, listener) = numbers;
+            Flow { worker, generation, listener, transport, connection }
+        }
+    }
+
+    prop_compose! {
+        fn any_sender()(
+            (worker, generation) in any::<(u16, u16)>(), client in prop::option::of(any_handle()),
+        ) -> Sender {
+            Sender { worker, generation, client }
+        }
+    }
+
+    /// As sockets give them: IPv4 is never in the form of IPv6, and there are no flow labels.
+    fn any_address() -> impl Strategy<Value = SocketAddr> {
+        any::<(std::net::IpAddr, u16, u32)>().prop_map(|(ip, port, scope)| {
+            match ip.to_canonical() {
+                IpAddr::V4(ip) => SocketAddr::new(ip.into(), port),
+                IpAddr::V6(ip) => SocketAddrV6::new(ip, port, 0, scope).into(),
+            }
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn every_arrival_comes_out_as_it_went_in(
+            listener in any::<u16>(), source in any_address(), transport in any_transport(),
+            flow in prop::option::of(any_flow()), message in prop::collection::vec(any::<u8>(), 0..400),
+        ) {
+            let arrival = Arrival { listener, source, transport, flow };
+            let record = [Head::arrived(arrival).bytes(), &message].concat();
+            prop_assert_eq!(open(&record), Some(Parcel::Arrived(arrival, &message)));
+        }
+
+        #[test]
+        fn every_departure_comes_out_as_it_went_in(
+            listener in any::<u16>(), destination in any_address(), transport in any_transport(),
+            flow in prop::option::of(any_flow()), name in prop::option::of("[a-z0-9.-]{1,255}"),
+            sender in any_sender(), message in prop::collection::vec(any::<u8>(), 0..400),
+        ) {
+            let server_name = name.map(Arc::from);
+            let path = Path { listener, transport, flow, destination, server_name };
+            let record = [Head::leaving(&path, sender).bytes(), &message].concat();
+            prop_assert_eq!(open(&record), Some(Parcel::Leaving(path, sender, &message)));
+            let record = Head::unsent(sender);
+            prop_assert_eq!(open(record.bytes()), Some(Parcel::Unsent(sender)));
+        }
+
+        #[test]
+        fn no_record_makes_it_panic(
+            kind in 0_u8..5, rest in prop::collection::vec(any::<u8>(), 0..400),
+            changes in prop::collection::vec((0..HEAD_BYTES + 20, any::<u8>()), 0..8),
+        ) {
+            open(&rest);
+            open(&[&[kind], &rest[..]].concat());
+            let path = Path { flow: Some(FLOW), ..Path::udp(1, "192.0.2.1:5060".parse().unwrap()) };
+            let mut record = record(&Head::leaving(&path, SENDER));
+            record[0] = kind;
+            for (place, byte) in changes {
+                if let Some(damaged) = record.get_mut(place) {
+                    *damaged = byte;
+                }
+            }
+            open(&record);
         }
     }
 
