@@ -5,6 +5,7 @@
 //! the connection is closed.
 
 mod held;
+mod senders;
 mod settings;
 mod sources;
 mod stream_listener;
@@ -48,6 +49,8 @@ pub struct Connections {
     held: Slots<Held>,
     by_peer: HashMap<Peer, Handle>,
     sources: Sources,
+    /// Those that end after the next flush.
+    finished: Vec<Handle>,
     scratch: Box<[u8]>,
     swept_at: Timestamp,
 }
@@ -76,6 +79,7 @@ impl Connections {
             held: Slots::default(),
             by_peer: HashMap::new(),
             sources: Sources::new(settings.max_per_source),
+            finished: Vec::new(),
             scratch: vec![0; SCRATCH_BYTES].into_boxed_slice(),
             swept_at: Timestamp::default(),
             settings,
@@ -173,17 +177,18 @@ impl Connections {
         &mut self,
         now: Timestamp,
         place: usize,
-        (connection, source): (Connection, IpAddr),
+        (connection, source): (Connection, Option<IpAddr>),
         core: &mut Core,
     ) {
-        if self.held.len() >= self.settings.max_connections || !self.sources.enter(source) {
+        let is_full = self.held.len() >= self.settings.max_connections;
+        if is_full || source.is_some_and(|source| !self.sources.enter(source)) {
             // Dropping it closes it, without a word: who floods us is owed none.
             return core.count(Count::ConnectionsRefused);
         }
         let listener = &self.listeners[place];
         let held = Held::accepted(now, connection, listener, source);
         if self.hold(held).is_none() {
-            self.sources.leave(source);
+            source.map(|source| self.sources.leave(source));
             return core.count(Count::AcceptFailures);
         }
         core.count(Count::ConnectionsAccepted);
@@ -212,8 +217,9 @@ impl Connections {
         let Some(held) = self.held.at_mut(handle) else {
             return;
         };
-        let outcome = held.handle_ready((now, mask), (owner, handle), &mut self.scratch, core);
-        match outcome {
+        let shared = (&mut self.scratch[..], &mut self.sources);
+        match held.handle_ready((now, mask), (owner, handle), shared, core) {
+            Ok(()) if held.is_finished => self.finished.push(handle),
             Ok(()) => self.rearm(handle),
             Err(closed) => self.end(now, handle, closed, core),
         }
@@ -329,7 +335,7 @@ impl Connections {
             self.sources.leave(source);
         }
         core.count(count_of(closed));
-        for sender in held.unsent {
+        for sender in held.senders {
             core.report_unsent(now, sender);
         }
     }
@@ -371,3 +377,6 @@ fn count_of(closed: Closed) -> Count {
         Closed::QueueFull => Count::SlowPeers,
     }
 }
+
+#[cfg(test)]
+mod tests;
