@@ -1,7 +1,7 @@
 //! What is done with a datagram: whose is it, and what does the proxy make of it.
 
 use crate::call_ids::CallIds;
-use crate::connections::{Connections, Unsendable};
+use crate::connections::Connections;
 use crate::mode::Mode;
 use crate::parcel::{self, Head, Parcel, Sender};
 use crate::post::Post;
@@ -9,7 +9,7 @@ use crate::shard::CallIdHash;
 use crate::EngineSettings;
 use sipshard_proto::outbox::Path;
 use sipshard_proto::proxy::{Arrival, OwnRequest, OwnRequestError, Proxy};
-use sipshard_proto::{Count, Handle, Message, Timestamp};
+use sipshard_proto::{Count, Flow, Handle, Message, Timestamp};
 use sipshard_shm::Consumer;
 
 /// So many parcels are taken from one mailbox before the sockets get their turn; the eventfd is signalled again for the
@@ -25,7 +25,8 @@ pub struct Core {
     generation: u16,
     mode: Mode,
     post: Post,
-    /// One for each sender; our own shard's is what a predecessor passes on.
+    /// One for each sender; our own shard's is what a predecessor passes on. Behind them, what a successor that stands by
+    /// wants done for it.
     mailboxes: Vec<Consumer>,
 }
 
@@ -43,6 +44,7 @@ impl Core {
         let senders = 0..senders_count;
         let mailboxes = senders
             .map(|sender| region.consumer(sender, shard))
+            .chain([region.return_consumer(shard)])
             .collect();
         Self {
             post: Post::new(region, shard, settings.wakeups),
@@ -127,8 +129,7 @@ impl Core {
             return self.handle_own(now, arrival, &message, bytes);
         }
         let head = self.head_of(arrival);
-        let is_sent = self.post.send(owner, &head, bytes);
-        self.count_mail(is_sent);
+        self.post_to(owner, &head, bytes);
     }
 
     /// Names are sent as text: each worker numbers them for itself.
@@ -137,16 +138,25 @@ impl Core {
         Head::arrived(arrival, names.as_deref().unwrap_or_default())
     }
 
-    /// Gives a message to the worker that owns the connection of its path. False when its mailbox is full.
-    pub fn post_leaving(
-        &mut self,
-        owner: u16,
-        (path, sender): (&Path, Sender),
-        message: &[u8],
-    ) -> bool {
-        let is_known = owner < self.post.workers();
-        let is_sent = is_known && self.post.send(owner, &Head::leaving(path, sender), message);
-        self.count_mail(is_sent);
+    /// Whether a flow's connection is another worker's, or our predecessor's who still has it.
+    fn is_elsewhere(&self, flow: &Flow) -> bool {
+        if flow.worker != self.shard {
+            // One that there is no more has no connections.
+            return flow.worker < self.post.workers();
+        }
+        self.mode == Mode::Standby && flow.generation != self.generation
+    }
+
+    /// Puts a message into a mailbox; while we stand by, the predecessor does that for us.
+    fn post_to(&mut self, receiver: u16, head: &Head, message: &[u8]) -> bool {
+        let is_sent = match self.mode {
+            Mode::Standby => self.post.send_back(head, message),
+            Mode::Serving | Mode::Draining => self.post.send(receiver, head, message),
+        };
+        self.count(match is_sent {
+            true => Count::MailboxSent,
+            false => Count::MailboxFull,
+        });
         is_sent
     }
 
@@ -155,28 +165,23 @@ impl Core {
         let Some(client) = sender.client else {
             return;
         };
-        if sender.worker != self.shard {
-            let is_sent = sender.worker < self.post.workers()
-                && self.post.send(sender.worker, &Head::unsent(sender), &[]);
-            return self.count_mail(is_sent);
+        let is_ours = sender.worker == self.shard && sender.generation == self.generation;
+        if is_ours {
+            return self.proxy.handle_unsent(now, client);
         }
-        // A predecessor's transaction is not ours, even if the handle fits one.
-        if sender.generation == self.generation {
-            self.proxy.handle_unsent(now, client);
+        // A predecessor's transaction is not ours, even if the handle fits one; a successor's is for it to hear of.
+        let is_successors = sender.worker == self.shard && self.mode == Mode::Draining;
+        let is_others = sender.worker != self.shard && sender.worker < self.post.workers();
+        if is_successors || is_others {
+            self.post_to(sender.worker, &Head::unsent(sender), &[]);
         }
     }
 
-    fn count_mail(&mut self, is_sent: bool) {
-        self.count(match is_sent {
-            true => Count::MailboxSent,
-            false => Count::MailboxFull,
-        });
-    }
-
-    /// Takes what other workers have put into our mailboxes; in standby, what the predecessor has passed on.
+    /// Takes what other workers and a successor that stands by have put into our mailboxes; in standby, what the
+    /// predecessor has passed on.
     pub fn collect_mail(&mut self, now: Timestamp, connections: &mut Connections) {
         let is_standby = self.mode == Mode::Standby;
-        for sender in 0..self.post.workers() {
+        for sender in 0..self.mailboxes.len() as u16 {
             if (sender == self.shard) == is_standby {
                 self.collect_from((now, sender), PARCELS_PER_TURN, connections);
             }
@@ -224,16 +229,31 @@ impl Core {
         match parcel::open(record) {
             Some(Parcel::Arrived(mut arrival, names, bytes)) => {
                 arrival.peer = self.proxy.file_peer(names);
-                if let Some(message) = self.parse(arrival, bytes) {
-                    self.handle_own(now, arrival, &message, bytes);
-                }
+                self.handle_message(now, arrival, bytes);
             }
             Some(Parcel::Leaving(path, sender, bytes)) => {
-                let outcome = connections.send(now, (&path, sender), bytes, self);
-                outcome.unwrap_or_else(|Unsendable| self.report_unsent(now, sender));
+                if !self.send_stream(now, (&path, sender), bytes, connections) {
+                    self.report_unsent(now, sender);
+                }
             }
             Some(Parcel::Unsent(sender)) => self.report_unsent(now, sender),
             None => {}
+        }
+    }
+
+    /// Sends what goes through a connection: ours, or by mailbox that of another. False when it cannot be sent.
+    pub fn send_stream(
+        &mut self,
+        now: Timestamp,
+        (path, sender): (&Path, Sender),
+        message: &[u8],
+        connections: &mut Connections,
+    ) -> bool {
+        match path.flow {
+            Some(flow) if self.is_elsewhere(&flow) => {
+                self.post_to(flow.worker, &Head::leaving(path, sender), message)
+            }
+            _ => connections.send(now, (path, sender), message, self).is_ok(),
         }
     }
 

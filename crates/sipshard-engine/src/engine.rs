@@ -12,7 +12,7 @@ use sipshard_net::clock;
 use sipshard_net::epoll::{self, Event, Events, Poller};
 use sipshard_net::tls::TlsError;
 use sipshard_net::wake;
-use sipshard_proto::outbox::{Outbox, Outgoing};
+use sipshard_proto::outbox::Outbox;
 use sipshard_proto::proxy::{Arrival, OwnRequest, OwnRequestError, Proxy};
 use sipshard_proto::{Count, Timestamp};
 use std::io;
@@ -199,6 +199,8 @@ impl Engine {
 
     /// Serves nobody any more; the descriptors stay open, they are the supervisor's.
     pub fn close(&mut self) {
+        // What a successor has given back is for our connections, which end now.
+        self.core.collect_mail(self.now, &mut self.connections);
         self.flush();
         self.connections.close(self.now, &mut self.core);
         let sockets = self.ports.descriptors().map(|(_, fd)| fd);
@@ -306,6 +308,18 @@ impl Engine {
     fn flush(&mut self) {
         // What came by mailbox for a connection of ours is in its queue.
         self.connections.flush(self.now, &mut self.core);
+        self.send_outbox();
+        self.connections.end_finished(self.now, &mut self.core);
+        self.send_outbox();
+        self.core.wake_receivers();
+        let figures = Figures {
+            connections: self.connections.len() as u64,
+            queue_delay_ms: self.lag.shown_ms(),
+        };
+        self.publisher.publish(&mut self.core, figures, self.now);
+    }
+
+    fn send_outbox(&mut self) {
         while !self.core.proxy().outbox().is_empty() {
             let mut outbox = std::mem::take(self.core.proxy().outbox());
             self.ports.send(&outbox, self.core.proxy());
@@ -317,14 +331,6 @@ impl Engine {
                 *self.core.proxy().outbox() = outbox;
             }
         }
-        self.connections.end_broken(self.now, &mut self.core);
-        self.core.wake_receivers();
-        let connections = self.connections.len();
-        let figures = Figures {
-            connections: connections as u64,
-            queue_delay_ms: self.lag.shown_ms(),
-        };
-        self.publisher.publish(&mut self.core, figures, self.now);
     }
 }
 
@@ -338,24 +344,15 @@ impl Engine {
             .iter()
             .filter(|outgoing| outgoing.path.transport.is_reliable())
         {
-            if !self.send_stream(outgoing) {
-                let sender = self.core.sender(outgoing.client);
+            let sender = self.core.sender(outgoing.client);
+            let letter = (outgoing.path, sender);
+            let connections = &mut self.connections;
+            if !self
+                .core
+                .send_stream(self.now, letter, outgoing.bytes, connections)
+            {
                 self.core.report_unsent(self.now, sender);
             }
-        }
-    }
-
-    fn send_stream(&mut self, outgoing: Outgoing<'_>) -> bool {
-        let sender = self.core.sender(outgoing.client);
-        let letter = (outgoing.path, sender);
-        match outgoing.path.flow {
-            Some(flow) if flow.worker != sender.worker => {
-                self.core.post_leaving(flow.worker, letter, outgoing.bytes)
-            }
-            _ => self
-                .connections
-                .send(self.now, letter, outgoing.bytes, &mut self.core)
-                .is_ok(),
         }
     }
 }

@@ -33,47 +33,50 @@ pub enum Parcel<'a> {
 const ARRIVED: u8 = 1;
 const LEAVING: u8 = 2;
 const UNSENT: u8 = 3;
-/// The names of a certificate, as far as they are passed on.
-const MAX_NAMES_BYTES: usize = 1_024;
 
-/// Room for the head of any record.
-pub const HEAD_BYTES: usize = 64;
+/// What every record begins with.
+const HEAD_BYTES: usize = 64;
+/// Where in it stands how long the text is that follows.
+const TEXT_LENGTH: usize = 56;
+/// What is kept of a text: no DNS name is longer than 255 bytes (RFC 1035 §2.3.4), and a certificate has a few of them.
+const MAX_TEXT_BYTES: usize = 1_024;
 
-/// The head of a record: 24 bytes of address, 16 of flow, 13 of sender, all numbers big-endian; then names.
+/// The head of a record: 24 bytes of address, 16 of flow, 13 of sender, all numbers big-endian; then a text: the names
+/// that a sender has proven, or the one that a receiver must prove.
 pub struct Head(SmallVec<[u8; HEAD_BYTES]>);
 
 impl Head {
     /// Of a message that arrived so, from one who has proven these names.
     pub fn arrived(arrival: Arrival, names: &str) -> Self {
-        let mut head = Self::empty(ARRIVED);
+        let mut head = Self::of_kind(ARRIVED);
         head.write_address(arrival.listener, arrival.source);
         head.write_flow(arrival.transport, arrival.flow);
-        // What is cut shows no name that was not proven, because they are checked for being text.
-        let names = &names.as_bytes()[..names.len().min(MAX_NAMES_BYTES)];
-        head.0[42..44].copy_from_slice(&(names.len() as u16).to_be_bytes());
-        head.0.extend_from_slice(names);
-        head
-    }
-
-    fn empty(kind: u8) -> Self {
-        let mut head = Self(SmallVec::from_elem(0, HEAD_BYTES));
-        head.0[0] = kind;
+        head.write_text(names);
         head
     }
 
     /// Of a message that is to leave by `path`.
     pub fn leaving(path: &Path, sender: Sender) -> Self {
-        let mut head = Self::empty(LEAVING);
+        let mut head = Self::of_kind(LEAVING);
         head.write_address(path.listener, path.destination);
         head.write_flow(path.transport, path.flow);
         head.write_sender(sender);
+        if let Some(name) = &path.server_name {
+            head.write_text(name);
+        }
         head
     }
 
     /// Of the news that a request could not be sent.
     pub fn unsent(sender: Sender) -> Self {
-        let mut head = Self::empty(UNSENT);
+        let mut head = Self::of_kind(UNSENT);
         head.write_sender(sender);
+        head
+    }
+
+    fn of_kind(kind: u8) -> Self {
+        let mut head = Self(SmallVec::from_elem(0, HEAD_BYTES));
+        head.0[0] = kind;
         head
     }
 
@@ -117,6 +120,20 @@ impl Head {
         }
     }
 
+    /// A text that is too long is left out: a cut one would be another name.
+    fn write_text(&mut self, text: &str) {
+        if text.len() <= MAX_TEXT_BYTES {
+            self.0[TEXT_LENGTH..TEXT_LENGTH + 2]
+                .copy_from_slice(&(text.len() as u16).to_be_bytes());
+            self.0.extend_from_slice(text.as_bytes());
+        }
+    }
+}
+
+/// The fixed part of a head that is read.
+struct Fields<'a>(&'a [u8; HEAD_BYTES]);
+
+impl Fields<'_> {
     fn number(&self, at: usize) -> u16 {
         u16::from_be_bytes([self.0[at], self.0[at + 1]])
     }
@@ -124,6 +141,10 @@ impl Head {
     fn handle(&self, at: usize) -> Option<Handle> {
         let bytes: [u8; 8] = self.0[at..at + 8].try_into().ok()?;
         Some(Handle::from_u64(u64::from_be_bytes(bytes)))
+    }
+
+    fn transport(&self) -> Option<Transport> {
+        Transport::from_number(self.0[1])
     }
 
     fn address(&self) -> Option<SocketAddr> {
@@ -159,33 +180,32 @@ impl Head {
 
 /// The parts of a record; `None` when it is none.
 pub fn open(record: &[u8]) -> Option<Parcel<'_>> {
-    let (head, message) = record.split_first_chunk::<HEAD_BYTES>()?;
-    let head = Head(SmallVec::from_buf(*head));
-    let transport = Transport::from_number(head.0[1])?;
-    match head.0[0] {
+    let (head, rest) = record.split_first_chunk::<HEAD_BYTES>()?;
+    let fields = Fields(head);
+    let (text, message) = rest.split_at_checked(usize::from(fields.number(TEXT_LENGTH)))?;
+    let text = std::str::from_utf8(text).ok()?;
+    match head[0] {
         ARRIVED => {
             let arrival = Arrival {
-                listener: head.number(2),
-                source: head.address()?,
-                transport,
-                flow: head.flow(),
+                listener: fields.number(2),
+                source: fields.address()?,
+                transport: fields.transport()?,
+                flow: fields.flow(),
                 peer: None,
             };
-            let (names, message) = message.split_at_checked(usize::from(head.number(42)))?;
-            let names = std::str::from_utf8(names).unwrap_or_default();
-            Some(Parcel::Arrived(arrival, names, message))
+            Some(Parcel::Arrived(arrival, text, message))
         }
         LEAVING => {
             let path = Path {
-                listener: head.number(2),
-                transport,
-                flow: head.flow(),
-                destination: head.address()?,
-                server_name: None,
+                listener: fields.number(2),
+                transport: fields.transport()?,
+                flow: fields.flow(),
+                destination: fields.address()?,
+                server_name: (!text.is_empty()).then(|| text.into()),
             };
-            Some(Parcel::Leaving(path, head.sender(), message))
+            Some(Parcel::Leaving(path, fields.sender(), message))
         }
-        UNSENT => Some(Parcel::Unsent(head.sender())),
+        UNSENT => Some(Parcel::Unsent(fields.sender())),
         _ => None,
     }
 }
@@ -193,6 +213,8 @@ pub fn open(record: &[u8]) -> Option<Parcel<'_>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+    use std::sync::Arc;
 
     const FLOW: Flow = Flow {
         worker: 1,
@@ -253,6 +275,103 @@ mod tests {
             );
             let unsent = record(&Head::unsent(sender));
             assert_eq!(open(&unsent), Some(Parcel::Unsent(sender)));
+        }
+    }
+
+    #[test]
+    fn a_name_that_is_too_long_is_left_out() {
+        let named = |length: usize| Path {
+            transport: Transport::Tls,
+            server_name: Some("x".repeat(length).into()),
+            ..Path::udp(1, "192.0.2.1:5061".parse().unwrap())
+        };
+        let longest = named(MAX_TEXT_BYTES);
+        let leaving = record(&Head::leaving(&longest, SENDER));
+        let expected = Parcel::Leaving(longest, SENDER, b"INVITE");
+        assert_eq!(open(&leaving), Some(expected));
+        let leaving = record(&Head::leaving(&named(MAX_TEXT_BYTES + 1), SENDER));
+        let Some(Parcel::Leaving(path, _, message)) = open(&leaving) else {
+            panic!("a parcel");
+        };
+        assert_eq!((path.server_name, message), (None, &b"INVITE"[..]));
+    }
+
+    fn any_transport() -> impl Strategy<Value = Transport> {
+        prop::sample::select(&Transport::ALL[..])
+    }
+
+    fn any_handle() -> impl Strategy<Value = Handle> {
+        any::<u64>().prop_map(Handle::from_u64)
+    }
+
+    prop_compose! {
+        fn any_flow()(
+            numbers in any::<(u16, u16, u16)>(), transport in any_transport(), connection in any_handle(),
+        ) -> Flow {
+            let (worker, generation, listener) = numbers;
+            Flow { worker, generation, listener, transport, connection }
+        }
+    }
+
+    prop_compose! {
+        fn any_sender()(
+            (worker, generation) in any::<(u16, u16)>(), client in prop::option::of(any_handle()),
+        ) -> Sender {
+            Sender { worker, generation, client }
+        }
+    }
+
+    /// As sockets give them: IPv4 is never in the form of IPv6, and there are no flow labels.
+    fn any_address() -> impl Strategy<Value = SocketAddr> {
+        any::<(std::net::IpAddr, u16, u32)>().prop_map(|(ip, port, scope)| {
+            match ip.to_canonical() {
+                IpAddr::V4(ip) => SocketAddr::new(ip.into(), port),
+                IpAddr::V6(ip) => SocketAddrV6::new(ip, port, 0, scope).into(),
+            }
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn every_arrival_comes_out_as_it_went_in(
+            listener in any::<u16>(), source in any_address(), transport in any_transport(),
+            flow in prop::option::of(any_flow()), message in prop::collection::vec(any::<u8>(), 0..400),
+        ) {
+            let arrival = Arrival { listener, source, transport, flow, peer: None };
+            let record = [Head::arrived(arrival, "a b").bytes(), &message].concat();
+            prop_assert_eq!(open(&record), Some(Parcel::Arrived(arrival, "a b", &message)));
+        }
+
+        #[test]
+        fn every_departure_comes_out_as_it_went_in(
+            listener in any::<u16>(), destination in any_address(), transport in any_transport(),
+            flow in prop::option::of(any_flow()), name in prop::option::of("[a-z0-9.-]{1,255}"),
+            sender in any_sender(), message in prop::collection::vec(any::<u8>(), 0..400),
+        ) {
+            let server_name = name.map(Arc::from);
+            let path = Path { listener, transport, flow, destination, server_name };
+            let record = [Head::leaving(&path, sender).bytes(), &message].concat();
+            prop_assert_eq!(open(&record), Some(Parcel::Leaving(path, sender, &message)));
+            let record = Head::unsent(sender);
+            prop_assert_eq!(open(record.bytes()), Some(Parcel::Unsent(sender)));
+        }
+
+        #[test]
+        fn no_record_makes_it_panic(
+            kind in 0_u8..5, rest in prop::collection::vec(any::<u8>(), 0..400),
+            changes in prop::collection::vec((0..HEAD_BYTES + 20, any::<u8>()), 0..8),
+        ) {
+            open(&rest);
+            open(&[&[kind], &rest[..]].concat());
+            let path = Path { flow: Some(FLOW), ..Path::udp(1, "192.0.2.1:5060".parse().unwrap()) };
+            let mut record = record(&Head::leaving(&path, SENDER));
+            record[0] = kind;
+            for (place, byte) in changes {
+                if let Some(damaged) = record.get_mut(place) {
+                    *damaged = byte;
+                }
+            }
+            open(&record);
         }
     }
 

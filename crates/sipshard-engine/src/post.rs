@@ -9,6 +9,8 @@ use std::os::fd::RawFd;
 pub struct Post {
     shard: u16,
     mailboxes: Vec<Producer>,
+    /// To the predecessor, for a worker that stands by.
+    to_predecessor: Producer,
     wakeups: Vec<RawFd>,
     to_wake: Vec<u16>,
 }
@@ -20,6 +22,7 @@ impl Post {
         Self {
             shard,
             mailboxes: mailboxes.collect(),
+            to_predecessor: region.return_producer(shard),
             wakeups,
             to_wake: Vec::new(),
         }
@@ -40,6 +43,16 @@ impl Post {
         if receiver != self.shard {
             self.wake_later(receiver);
         }
+        true
+    }
+
+    /// Gives a message to the predecessor, which deals with it as if it were its own: whoever stands by has no other
+    /// mailbox, because each has one producer. False when that is full.
+    pub fn send_back(&mut self, head: &Head, message: &[u8]) -> bool {
+        if self.to_predecessor.push(head.bytes(), message).is_err() {
+            return false;
+        }
+        self.wake_later(self.shard);
         true
     }
 

@@ -30,7 +30,7 @@ fn a_message_of_another_shard_is_answered_by_its_owner() {
 
 #[test]
 fn a_full_mailbox_drops_and_counts_and_what_it_holds_arrives() {
-    let estate = Estate::new(2, LOOPBACK);
+    let estate = Estate::cramped(2, LOOPBACK);
     let (mut first, mut second) = (estate.engine(0, 1), estate.engine(1, 1));
     let client = Client::new(LOOPBACK);
     const SENT: u64 = 40;

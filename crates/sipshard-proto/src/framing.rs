@@ -50,9 +50,12 @@ struct Scan {
 }
 
 impl Framer {
-    /// True in the middle of a message.
+    /// True in the middle of a message. One line end is none: it may be all that a peer keeps its connection alive by.
     pub fn is_waiting(&self) -> bool {
-        !self.pending.is_empty()
+        !matches!(
+            self.pending[..],
+            [] | [b'\r'] | [b'\r', b'\n'] | [b'\r', b'\n', b'\r']
+        )
     }
 
     /// How many bytes it keeps.
@@ -326,6 +329,17 @@ mod tests {
         framer.feed(&FIRST[10..], &mut |_| {}).unwrap();
         assert!(!framer.is_waiting());
         assert_eq!(framer.pending_bytes(), 0);
+    }
+
+    #[test]
+    fn a_line_end_is_not_the_middle_of_a_message() {
+        let mut framer = Framer::default();
+        for byte in b"\r\n\r" {
+            framer.feed(&[*byte], &mut |_| {}).unwrap();
+            assert!(!framer.is_waiting());
+        }
+        framer.feed(b"I", &mut |_| {}).unwrap();
+        assert!(framer.is_waiting());
     }
 
     proptest! {

@@ -102,6 +102,20 @@ impl<T> Slots<T> {
         })
     }
 
+    /// The same, to change them.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = (Handle, &mut T)> {
+        self.slots
+            .iter_mut()
+            .enumerate()
+            .filter_map(|(slot, place)| {
+                let handle = Handle {
+                    slot: slot as u32,
+                    serial: place.serial,
+                };
+                place.tenant.as_mut().map(|tenant| (handle, tenant))
+            })
+    }
+
     /// How many tenants there are.
     pub fn len(&self) -> usize {
         self.slots.len() - self.free.len()
@@ -128,6 +142,11 @@ mod tests {
         assert_eq!(slots.remove(first), None);
         assert_eq!(slots.at(second), Some(&"second"));
         assert_eq!(slots.len(), 1);
+        for (handle, tenant) in slots.iter_mut() {
+            assert_eq!(handle, second);
+            *tenant = "changed";
+        }
+        assert_eq!(slots.at(second), Some(&"changed"));
         assert_eq!(Handle::from_u64(second.as_u64()), second);
     }
 }

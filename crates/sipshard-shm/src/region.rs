@@ -14,7 +14,7 @@ use std::sync::Arc;
 const MAGIC: u64 = u64::from_be_bytes(*b"SIPSHARD");
 
 /// Changes with every change of the layout, so that a new program never reads an old one's memory.
-const LAYOUT_VERSION: u64 = 1;
+const LAYOUT_VERSION: u64 = 2;
 
 /// Words of the header, of which the first four are used.
 const HEADER_WORDS: usize = 512;
@@ -37,11 +37,11 @@ pub struct Layout {
 
 impl Layout {
     /// Bytes of the region. It grows with the square of the workers: there is a mailbox for every
-    /// ordered pair, of which the one from a shard to itself hands over to a successor.
+    /// ordered pair, of which the one from a shard to itself hands over to a successor, and for
+    /// each shard one that leads back from there.
     pub fn size(&self) -> usize {
-        let mailboxes = usize::from(self.workers) * usize::from(self.workers);
-        let words = self.mailbox(0) + mailboxes * self.mailbox_words();
-        words * WORD_BYTES
+        let workers = usize::from(self.workers);
+        self.mailbox(workers * workers + workers) * WORD_BYTES
     }
 
     fn check(&self) -> Result<(), ShmError> {
@@ -203,10 +203,30 @@ impl Region {
         Consumer::new(self.ring(from, to))
     }
 
+    /// The writing end of the mailbox from a shard's worker that stands by to the one before it,
+    /// which alone uses the shard's other mailboxes until it is gone.
+    pub fn return_producer(&self, shard: u16) -> Producer {
+        Producer::new(self.return_ring(shard))
+    }
+
+    /// The reading end of the same.
+    pub fn return_consumer(&self, shard: u16) -> Consumer {
+        Consumer::new(self.return_ring(shard))
+    }
+
     fn ring(&self, from: u16, to: u16) -> Ring {
         self.assert_shard(from);
         self.assert_shard(to);
-        let index = usize::from(from) * usize::from(self.layout.workers) + usize::from(to);
+        self.ring_at(usize::from(from) * usize::from(self.layout.workers) + usize::from(to))
+    }
+
+    fn return_ring(&self, shard: u16) -> Ring {
+        self.assert_shard(shard);
+        let workers = usize::from(self.layout.workers);
+        self.ring_at(workers * workers + usize::from(shard))
+    }
+
+    fn ring_at(&self, index: usize) -> Ring {
         let start = self.layout.mailbox(index);
         Ring::new(
             Arc::clone(&self.mapping),
@@ -295,6 +315,9 @@ mod tests {
                 producer.push(&[], &[from as u8; 8]).unwrap();
                 assert_eq!(producer.push(&[], &[]), Err(crate::Full));
             }
+            let back = region.return_producer(from);
+            back.push(&[], &[from as u8; 4072]).unwrap();
+            back.push(&[], &[from as u8; 8]).unwrap();
         }
         for from in 0..3 {
             assert_eq!(
@@ -310,6 +333,9 @@ mod tests {
                     .consumer(from, to)
                     .pop(|bytes| assert_eq!(bytes, [from as u8; 8])));
             }
+            let back = region.return_consumer(from);
+            assert!(back.pop(|bytes| assert_eq!(bytes, [from as u8; 4072])));
+            assert!(back.pop(|bytes| assert_eq!(bytes, [from as u8; 8])));
         }
     }
 

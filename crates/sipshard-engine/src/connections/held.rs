@@ -1,6 +1,8 @@
 //! One connection that the worker holds, and what is known of its peer.
 
 use super::alias::{alias_port, aliases};
+use super::senders::Senders;
+use super::sources::Sources;
 use super::stream_listener::StreamListener;
 use crate::core::Core;
 use crate::parcel::Sender;
@@ -11,9 +13,6 @@ use sipshard_proto::proxy::Arrival;
 use sipshard_proto::{Count, Flow, Frame, Framer, Handle, PeerId, Timestamp, Transport};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-
-/// So many senders are told when a connection fails; those beyond have their timers.
-const MAX_UNSENT: usize = 64;
 
 /// Under which a connection is found by those who want to reach its peer. The local listener counts, too, because it is
 /// what the peer knows us by; so does the name that it has proven.
@@ -52,13 +51,13 @@ pub struct Held {
     pub connection: Connection,
     /// Under which it is found.
     pub peers: Vec<Peer>,
-    /// The address under which it was counted when it was accepted.
+    /// The address under which it is counted, if it was accepted and is known.
     pub counted_source: Option<IpAddr>,
-    /// Whose messages may still be in it.
-    pub unsent: Vec<Sender>,
+    /// Whose messages may not have arrived.
+    pub senders: Senders,
+    /// Nothing more can be understood of it; it ends as soon as what is to be said was sent.
+    pub is_finished: bool,
     pub watched_mask: u32,
-    /// Nothing more that it sends can be understood: it ends as soon as its peer has been told so.
-    pub is_broken: bool,
     framer: Framer,
     listener: u16,
     transport: Transport,
@@ -87,15 +86,17 @@ enum Alias {
 type Name = ((u16, u16), Handle);
 
 impl Held {
-    /// One that a listener accepted. Over TCP its peer may also be reached at the address that it came from; whoever
-    /// speaks TLS must have proven a name for that, which clients rarely do (RFC 5923 §4).
+    /// One that a listener accepted, and the source that it is counted under. Over TCP its peer may also be reached at the
+    /// address that it came from, unless that is a load balancer's; whoever speaks TLS must have proven a name for that,
+    /// which clients rarely do (RFC 5923 §4).
     pub fn accepted(
         now: Timestamp,
         connection: Connection,
         listener: &StreamListener,
-        source: IpAddr,
+        source: Option<IpAddr>,
     ) -> Self {
-        let peer = (listener.transport == Transport::Tcp).then(|| Peer {
+        let is_peer_known = source.is_some() && listener.transport == Transport::Tcp;
+        let peer = is_peer_known.then(|| Peer {
             transport: Transport::Tcp,
             address: connection.peer(),
             listener: listener.index,
@@ -104,7 +105,7 @@ impl Held {
         let mut held = Self::new(now, connection, (listener.index, listener.transport));
         held.peers.extend(peer);
         held.alias = Alias::Possible;
-        held.counted_source = Some(source);
+        held.counted_source = source;
         held
     }
 
@@ -127,9 +128,9 @@ impl Held {
             alias: Alias::Settled,
             proven: None,
             counted_source: None,
-            unsent: Vec::new(),
+            senders: Senders::default(),
+            is_finished: false,
             watched_mask: 0,
-            is_broken: false,
             framer: Framer::default(),
             listener,
             transport,
@@ -151,7 +152,7 @@ impl Held {
         }
     }
 
-    /// Queues a message for the next [`Held::flush`], and remembers whose it is for as long as it may be lost.
+    /// Queues a message for the next [`Held::flush`], and remembers who did.
     ///
     /// # Errors
     /// [`SendError`]: the connection is to be ended.
@@ -163,9 +164,7 @@ impl Held {
     ) -> Result<(), SendError> {
         self.connection.send(message)?;
         self.active_at = now;
-        if sender.client.is_some() && self.unsent.len() < MAX_UNSENT {
-            self.unsent.push(sender);
-        }
+        self.senders.note(now, sender);
         Ok(())
     }
 
@@ -174,16 +173,7 @@ impl Held {
     /// # Errors
     /// Why it has ended.
     pub fn flush(&mut self) -> Result<(), Closed> {
-        self.connection.flush()?;
-        self.forget_sent();
-        Ok(())
-    }
-
-    fn forget_sent(&mut self) {
-        if !self.connection.has_queued() && self.connection.is_established() {
-            // A connection at rest holds no memory.
-            self.unsent = Vec::new();
-        }
+        self.connection.flush()
     }
 
     /// Goes on with handshakes, sends what is queued, reads, and gives whole messages to `core`.
@@ -194,40 +184,51 @@ impl Held {
         &mut self,
         (now, mask): (Timestamp, u32),
         name: Name,
-        scratch: &mut [u8],
+        (scratch, sources): (&mut [u8], &mut Sources),
         core: &mut Core,
     ) -> Result<(), Closed> {
+        if self.is_finished {
+            return Ok(());
+        }
         let failed = mask & (epoll::ERROR | epoll::HANG_UP) != 0;
         let is_readable = failed || mask & epoll::READABLE != 0;
         let is_writable = failed || mask & epoll::WRITABLE != 0;
         let mut reading = Reading {
             arrival: self.arrival(name),
             framer: &mut self.framer,
+            counted_source: &mut self.counted_source,
+            sources,
             now,
             core,
             pings: 0,
             messages: 0,
             alias: &mut self.alias,
             proven: &mut self.proven,
-            is_broken: self.is_broken,
+            end: None,
         };
         let outcome =
             self.connection
                 .handle_ready(is_readable, is_writable, scratch, &mut |received| {
                     reading.take(received)
                 });
-        let (pings, messages, is_broken) = (reading.pings, reading.messages, reading.is_broken);
+        let (pings, messages, end) = (reading.pings, reading.messages, reading.end);
         outcome?;
         if is_readable {
             self.active_at = now;
         }
         self.note_incomplete(now, messages);
-        self.forget_sent();
-        if is_broken && !self.is_broken {
-            core.count(Count::FramingErrors);
-            self.is_broken = true;
+        match end {
+            Some(count @ Count::FramingErrors) => {
+                core.count(count);
+                self.is_finished = true;
+                Ok(())
+            }
+            Some(count) => {
+                core.count(count);
+                Err(Closed::ByUs)
+            }
+            None => self.pong(pings),
         }
-        self.pong(pings)
     }
 
     /// New names under which the peer is to be found, once, if it has proven any (RFC 5923 §8.1).
@@ -309,22 +310,25 @@ impl Alias {
 struct Reading<'a> {
     arrival: Arrival,
     framer: &'a mut Framer,
+    counted_source: &'a mut Option<IpAddr>,
+    sources: &'a mut Sources,
     now: Timestamp,
     core: &'a mut Core,
     pings: u32,
     messages: u32,
     alias: &'a mut Alias,
     proven: &'a mut Option<PeerId>,
-    is_broken: bool,
+    /// Why nothing more is taken.
+    end: Option<Count>,
 }
 
 impl Reading<'_> {
     fn take(&mut self, received: Received<'_>) {
-        if self.is_broken {
+        if self.end.is_some() {
             return;
         }
         match received {
-            Received::Peer(peer) => self.arrival.source = peer,
+            Received::Peer(peer) => self.take_peer(peer),
             Received::Names(names) => {
                 *self.proven = self.core.proxy().file_peer(&names.join(" "));
                 self.arrival.peer = *self.proven;
@@ -332,6 +336,17 @@ impl Reading<'_> {
             Received::Bytes(bytes) => self.take_bytes(bytes),
             Received::Message(message) => self.take_message(message),
         }
+    }
+
+    /// A load balancer has said who is behind it; that is who may have so many connections.
+    fn take_peer(&mut self, peer: SocketAddr) {
+        self.arrival.source = peer;
+        let source = peer.ip().to_canonical();
+        if !self.sources.enter(source) {
+            self.end = Some(Count::ConnectionsRefused);
+            return;
+        }
+        *self.counted_source = Some(source);
     }
 
     fn take_bytes(&mut self, bytes: &[u8]) {
@@ -349,7 +364,7 @@ impl Reading<'_> {
                 *pings += 1;
             }
         });
-        self.is_broken = outcome.is_err();
+        self.end = outcome.err().map(|_| Count::FramingErrors);
     }
 
     /// RFC 7118 §5: one WebSocket message is one SIP message, and §6 allows the keepalive of streams.

@@ -6,6 +6,7 @@
 
 mod alias;
 mod held;
+mod senders;
 mod settings;
 mod sources;
 mod stream_listener;
@@ -48,11 +49,11 @@ pub struct Connections {
     listeners: Vec<StreamListener>,
     held: Slots<Held>,
     by_peer: HashMap<Peer, Handle>,
-    /// Those that are broken, until what their peers are owed was sent.
-    broken: Vec<Handle>,
     /// Connections with messages for the next flush.
     unflushed: Vec<Handle>,
     sources: Sources,
+    /// Those that end after the next flush.
+    finished: Vec<Handle>,
     scratch: Box<[u8]>,
     swept_at: Timestamp,
 }
@@ -80,9 +81,9 @@ impl Connections {
             listeners: Vec::new(),
             held: Slots::default(),
             by_peer: HashMap::new(),
-            broken: Vec::new(),
             unflushed: Vec::new(),
             sources: Sources::new(settings.max_per_source),
+            finished: Vec::new(),
             scratch: vec![0; SCRATCH_BYTES].into_boxed_slice(),
             swept_at: Timestamp::default(),
             settings,
@@ -180,17 +181,18 @@ impl Connections {
         &mut self,
         now: Timestamp,
         place: usize,
-        (connection, source): (Connection, IpAddr),
+        (connection, source): (Connection, Option<IpAddr>),
         core: &mut Core,
     ) {
-        if self.held.len() >= self.settings.max_connections || !self.sources.enter(source) {
+        let is_full = self.held.len() >= self.settings.max_connections;
+        if is_full || source.is_some_and(|source| !self.sources.enter(source)) {
             // Dropping it closes it, without a word: who floods us is owed none.
             return core.count(Count::ConnectionsRefused);
         }
         let listener = &self.listeners[place];
         let held = Held::accepted(now, connection, listener, source);
         if self.hold(held).is_none() {
-            self.sources.leave(source);
+            source.map(|source| self.sources.leave(source));
             return core.count(Count::AcceptFailures);
         }
         core.count(Count::ConnectionsAccepted);
@@ -218,10 +220,9 @@ impl Connections {
         let Some(held) = self.held.at_mut(handle) else {
             return;
         };
-        let outcome = held.handle_ready((now, mask), (owner, handle), &mut self.scratch, core);
-        let is_broken = held.is_broken;
-        match outcome {
-            Ok(()) if is_broken => self.broken.push(handle),
+        let shared = (&mut self.scratch[..], &mut self.sources);
+        match held.handle_ready((now, mask), (owner, handle), shared, core) {
+            Ok(()) if held.is_finished => self.finished.push(handle),
             Ok(()) => {
                 self.add_aliases(handle);
                 self.rearm(handle);
@@ -238,14 +239,6 @@ impl Connections {
         held.peers.extend(aliases.iter().cloned());
         self.by_peer
             .extend(aliases.into_iter().map(|peer| (peer, handle)));
-    }
-
-    /// Ends those whose streams cannot be understood any more (RFC 3261 §18.3). To be called when all answers were
-    /// sent: the one that says what was wrong must still go through the connection.
-    pub fn end_broken(&mut self, now: Timestamp, core: &mut Core) {
-        for handle in std::mem::take(&mut self.broken) {
-            self.end(now, handle, Closed::ByUs, core);
-        }
     }
 
     /// Sends a message with the next [`Connections::flush`], through a connection that is there or a new one.
@@ -377,7 +370,7 @@ impl Connections {
             self.sources.leave(source);
         }
         core.count(count_of(closed));
-        for sender in held.unsent {
+        for sender in held.senders {
             core.report_unsent(now, sender);
         }
     }
@@ -419,3 +412,6 @@ fn count_of(closed: Closed) -> Count {
         Closed::QueueFull => Count::SlowPeers,
     }
 }
+
+#[cfg(test)]
+mod tests;

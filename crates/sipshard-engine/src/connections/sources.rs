@@ -28,6 +28,12 @@ impl Sources {
         true
     }
 
+    /// Whether nobody is counted.
+    #[cfg(test)]
+    pub fn is_empty(&self) -> bool {
+        self.counts.is_empty()
+    }
+
     /// Counts one less.
     pub fn leave(&mut self, source: IpAddr) {
         if let Some(count) = self.counts.get_mut(&source) {
@@ -56,6 +62,6 @@ mod tests {
         for source in [one, one, two] {
             sources.leave(source);
         }
-        assert!(sources.counts.is_empty());
+        assert!(sources.is_empty());
     }
 }

@@ -67,11 +67,11 @@ impl StreamListener {
         }
     }
 
-    /// The next connection that waits, and the address it is counted under.
+    /// The next connection that waits, and the address it is counted under unless a load balancer is yet to say it.
     ///
     /// # Errors
     /// When the process has no descriptors left.
-    pub fn accept(&self) -> io::Result<Option<(Connection, IpAddr)>> {
+    pub fn accept(&self) -> io::Result<Option<(Connection, Option<IpAddr>)>> {
         while let Some((socket, source)) = self.socket.accept()? {
             // A secure listener without certificates serves nobody: never in the clear.
             if self.transport.is_secure() && self.terms.tls.is_none() {
@@ -79,7 +79,11 @@ impl StreamListener {
             }
             // One that has died while it waited is nobody's loss.
             if let Ok(connection) = Connection::accepted(socket, &self.terms) {
-                return Ok(Some((connection, source.ip().to_canonical())));
+                let is_known = !self.terms.proxy_protocol;
+                return Ok(Some((
+                    connection,
+                    is_known.then(|| source.ip().to_canonical()),
+                )));
             }
         }
         Ok(None)

@@ -18,6 +18,9 @@ impl Connections {
         for listener in &mut self.listeners {
             listener.resume(&self.poller);
         }
+        for (_, held) in self.held.iter_mut() {
+            held.senders.forget_old(now);
+        }
         let overdue: Vec<Handle> = self
             .held
             .iter()
@@ -26,6 +29,13 @@ impl Connections {
             .collect();
         for handle in overdue {
             core.count(Count::ConnectionsTimedOut);
+            self.end(now, handle, Closed::ByUs, core);
+        }
+    }
+
+    /// Ends those of which nothing more can be understood. To be called when what they are owed was sent.
+    pub fn end_finished(&mut self, now: Timestamp, core: &mut Core) {
+        for handle in std::mem::take(&mut self.finished) {
             self.end(now, handle, Closed::ByUs, core);
         }
     }

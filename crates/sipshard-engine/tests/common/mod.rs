@@ -11,33 +11,57 @@ use sipshard_engine::{
 };
 use sipshard_proto::proxy::{Event, OwnResponse};
 use sipshard_proto::transaction::timer::TimerValues;
-use sipshard_proto::Handle;
-use std::net::{SocketAddr, UdpSocket};
+use sipshard_proto::{Handle, Transport};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
 const SECRET: [u8; 16] = [7; 16];
 /// The smallest there is, so that a test fills it quickly.
-const MAILBOX_BYTES: u32 = 4096;
+const SMALL_MAILBOX_BYTES: u32 = 4096;
+/// What holds the longest message.
+const MAILBOX_BYTES: u32 = 128 * 1024;
 /// Whoever waits longer for something waits in vain.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What the supervisor would own: region, wake-ups, and a socket for each shard.
+/// Places of the listeners in the configuration of all engines.
+pub const UDP: u16 = 0;
+pub const TCP: u16 = 1;
+pub const TLS: u16 = 2;
+
+/// What the supervisor would own: region, wake-ups, and sockets of each kind for each shard. Every one has a port of its
+/// own, so that a test can choose the worker that gets a message.
 pub struct Estate {
     pub region: Region,
+    /// For the engines that are made from now on. With certificates they have a TLS listener, too.
+    pub streams: StreamSettings,
     wakeups: Vec<OwnedFd>,
     sockets: Vec<UdpSocket>,
+    listeners: [Vec<TcpListener>; 2],
 }
 
 impl Estate {
+    /// With mailboxes as the server has them.
     pub fn new(workers: u16, address: &str) -> Self {
+        Self::with_mailboxes(workers, address, MAILBOX_BYTES)
+    }
+
+    /// With mailboxes that are soon full.
+    pub fn cramped(workers: u16, address: &str) -> Self {
+        Self::with_mailboxes(workers, address, SMALL_MAILBOX_BYTES)
+    }
+
+    fn with_mailboxes(workers: u16, address: &str, mailbox_bytes: u32) -> Self {
         let memory = memfd_create("test", MemfdFlags::empty()).unwrap();
         let layout = Layout {
             workers,
-            mailbox_bytes: MAILBOX_BYTES,
+            mailbox_bytes,
         };
+        let listen = || (0..workers).map(|_| TcpListener::bind(address).unwrap());
         Self {
             region: Region::create(memory.as_raw_fd(), layout).unwrap(),
+            streams: StreamSettings::default(),
+            listeners: [listen().collect(), listen().collect()],
             wakeups: (0..workers).map(|_| event_descriptor()).collect(),
             sockets: (0..workers)
                 .map(|_| UdpSocket::bind(address).unwrap())
@@ -53,20 +77,45 @@ impl Estate {
         self.sockets[usize::from(shard)].local_addr().unwrap()
     }
 
+    /// The address of a shard's listener for [`TCP`] or [`TLS`].
+    pub fn stream_address(&self, shard: u16, listener: u16) -> SocketAddr {
+        self.listener(shard, listener).local_addr().unwrap()
+    }
+
+    fn listener(&self, shard: u16, listener: u16) -> &TcpListener {
+        &self.listeners[usize::from(listener - TCP)][usize::from(shard)]
+    }
+
+    fn listener_settings(&self, shard: u16) -> Vec<ListenerSettings> {
+        let settings = |transport, fd: RawFd, address: SocketAddr| ListenerSettings {
+            transport,
+            fd,
+            host: address.ip().to_string(),
+            port: address.port(),
+        };
+        let socket = self.sockets[usize::from(shard)].as_raw_fd();
+        let mut all = vec![settings(Transport::Udp, socket, self.address(shard))];
+        let streams = [(Transport::Tcp, TCP), (Transport::Tls, TLS)];
+        let count = 1 + usize::from(self.streams.tls.is_some());
+        for (transport, index) in streams.into_iter().take(count) {
+            let listener = self.listener(shard, index).as_raw_fd();
+            all.push(settings(
+                transport,
+                listener,
+                self.stream_address(shard, index),
+            ));
+        }
+        all
+    }
+
     /// The engine of a shard; `generation` 1 serves at once, later ones stand by.
     pub fn engine(&self, shard: u16, generation: u64) -> Engine {
-        let socket = &self.sockets[usize::from(shard)];
         Engine::new(EngineSettings {
             shard,
             generation,
             region: self.region.clone(),
             wakeups: self.wakeups.iter().map(AsRawFd::as_raw_fd).collect(),
-            listeners: vec![ListenerSettings {
-                transport: sipshard_proto::Transport::Udp,
-                fd: socket.as_raw_fd(),
-                host: self.address(shard).ip().to_string(),
-                port: self.address(shard).port(),
-            }],
+            listeners: self.listener_settings(shard),
             domains: vec!["example.com".into()],
             secret: SECRET,
             max_branches: 12,
@@ -79,7 +128,7 @@ impl Estate {
             udp_max_bytes: 1_300,
             timers: TimerValues::default(),
             batch_delay: Duration::ZERO,
-            streams: StreamSettings::default(),
+            streams: self.streams.clone(),
             is_standby: generation > 1,
         })
         .unwrap()

@@ -75,7 +75,7 @@ impl Proxy {
         self.hear_silence(now, id, index);
     }
 
-    /// The request, or the ACK to a failure, could not be sent (§16.9).
+    /// The request could not be sent (§16.9).
     fn hear_transport_error(
         &mut self,
         now: Timestamp,
@@ -83,7 +83,6 @@ impl Proxy {
         (id, index): (Handle, usize),
     ) {
         let is_unheard = self.is_calling(id, index, client);
-        let is_ringing = self.branch_state(id, index) == Some(&BranchState::Ringing(client));
         let Some(transaction) = self.transactions.drop_client(client) else {
             return;
         };
@@ -91,8 +90,8 @@ impl Proxy {
         if is_unheard && self.fail_over(now, id, index) {
             return;
         }
-        // A branch that has its answer, or has gone on to another hop, keeps it.
-        if is_unheard || is_ringing {
+        // A branch that has gone on to another hop has that.
+        if is_unheard {
             self.end_branch(id, index, own_final(503));
             self.look_for_outcome(now, id);
         }

@@ -20,8 +20,13 @@ impl Proxy {
         }
     }
 
-    /// The request of a client transaction could not be sent: its connection is gone, or none could be made (§16.9).
+    /// The request of a client transaction could not be sent, or may not have arrived: its connection is gone, or none
+    /// could be made (§16.9). One that was answered has arrived: what rings goes on ringing.
     pub fn handle_unsent(&mut self, now: Timestamp, client: Handle) {
+        let transaction = self.transactions.client(client);
+        if transaction.is_some_and(|each| each.has_provisional() || !each.state.is_pending()) {
+            return;
+        }
         if let Some(told) = self.transactions.handle_transport_error(client) {
             self.counts.add(Count::BranchesUnsent);
             self.hear_client(now, client, told);
