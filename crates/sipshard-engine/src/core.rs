@@ -232,7 +232,8 @@ impl Core {
                 self.handle_message(now, arrival, bytes);
             }
             Some(Parcel::Leaving(path, sender, bytes)) => {
-                if !self.send_stream(now, (&path, sender), bytes, connections) {
+                let is_sent = self.send_stream(now, (&path, sender), bytes, connections);
+                if !is_sent {
                     self.report_unsent(now, sender);
                 }
             }

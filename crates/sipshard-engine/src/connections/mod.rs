@@ -192,7 +192,9 @@ impl Connections {
         let listener = &self.listeners[place];
         let held = Held::accepted(now, connection, listener, source);
         if self.hold(held).is_none() {
-            source.map(|source| self.sources.leave(source));
+            if let Some(source) = source {
+                self.sources.leave(source);
+            }
             return core.count(Count::AcceptFailures);
         }
         core.count(Count::ConnectionsAccepted);
