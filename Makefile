@@ -45,6 +45,7 @@ check: build $(VENV)/stamp-dev ## Check format, lints, types, layers and documen
 	$(BIN)/lint-imports
 	$(BIN)/python tools/config_reference.py --check
 	$(BIN)/python tools/document_links.py
+	$(BIN)/python tools/rfc_page.py
 
 .PHONY: bench
 bench: build $(VENV)/stamp-dev ## Weigh idle TLS connections, then compare CPU and memory with Kamailio (about 15 minutes)

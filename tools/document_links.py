@@ -1,9 +1,8 @@
-"""Checks that what the Markdown documents point at exists: files, headings, and tests.
+"""Checks that what the Markdown documents point at exists: files and headings.
 
 Usage: document_links.py. Looks at the files git knows; an anchor is checked against the headings of
 its page. Links to other sites are not followed: a check must not fail because somebody else's
-server does. In docs/rfc.md, what the last column of a table names must be the name of a test. Exit
-code 1 when something is missing.
+server does. Exit code 1 when something is missing.
 """
 
 from __future__ import annotations
@@ -17,37 +16,15 @@ from pathlib import Path
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 HEADING = re.compile(r"^#+\s+(.*)$", re.MULTILINE)
-RFC_PAGE = Path("docs") / "rfc.md"
-NAMED_TEST = re.compile(r"`([a-z0-9_]+)`")
-RUST_TEST = re.compile(r"#\[test\]\s*(?:#\[[^\]]*\]\s*)*fn (\w+)")
-PYTHON_TEST = re.compile(r"^\s*(?:async )?def (test_\w+)", re.MULTILINE)
 
 
 def main() -> int:
     """Prints each broken link as ``file: target``; the exit code."""
     root = Path(__file__).resolve().parent.parent
     broken = [found for page in _pages(root) for found in _broken_links(root, page)]
-    named = named_tests((root / RFC_PAGE).read_text(encoding="utf-8"))
-    broken += [f"{RFC_PAGE}: {name}: no such test" for name in named - _tests(root)]
     for line in broken:
         print(line, file=sys.stderr)
     return 1 if broken else 0
-
-
-def named_tests(page: str) -> set[str]:
-    """What the last column of every four-column table names; the tables of docs/rfc.md."""
-    rows = [line.split("|") for line in page.splitlines() if line.startswith("|")]
-    return {name for row in rows if len(row) == 6 for name in NAMED_TEST.findall(row[4])}
-
-
-def names_of_tests(source: str) -> set[str]:
-    """The names of the tests in a Rust or Python source."""
-    return {*RUST_TEST.findall(source), *PYTHON_TEST.findall(source)}
-
-
-def _tests(root: Path) -> set[str]:
-    sources = _files(root, "crates/*.rs", "tests/*.py")
-    return set().union(*(names_of_tests(source.read_text(encoding="utf-8")) for source in sources))
 
 
 def _pages(root: Path) -> list[Path]:
