@@ -274,6 +274,7 @@ impl Engine {
             self.looked_for_mail_at = self.now;
             self.core.collect_mail(self.now, &mut self.connections);
         }
+        self.batching.note(self.now, self.core.take_count());
         self.connections.sweep(self.now, &mut self.core);
         self.core.handle_timeout(self.now);
         Ok(())
@@ -294,10 +295,7 @@ impl Engine {
                     .accept(now, listener as u16, &mut self.core);
             }
             listener => {
-                let (count, is_left) =
-                    receive(&mut self.ports, &mut self.core, now, listener as u16)?;
-                self.batching.note(now, count);
-                return Ok(is_left);
+                return receive(&mut self.ports, &mut self.core, now, listener as u16);
             }
         }
         Ok(false)
@@ -365,7 +363,7 @@ fn receive(
     core: &mut Core,
     now: Timestamp,
     listener: u16,
-) -> io::Result<(usize, bool)> {
+) -> io::Result<bool> {
     let (mut total, mut is_left) = (0, false);
     for _ in 0..BATCHES_PER_TURN {
         let (count, is_full) = ports.receive(listener, |source, datagram, is_truncated| {
@@ -384,7 +382,7 @@ fn receive(
     core.proxy()
         .counts()
         .add_many(Count::DatagramsReceived, total as u64);
-    Ok((total, is_left))
+    Ok(is_left)
 }
 
 fn to_grain(deadline: Timestamp) -> Timestamp {
