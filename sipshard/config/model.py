@@ -103,9 +103,9 @@ class Server(Table):
         default=4000,
         ge=0,
         le=10_000,
-        description="How long, in microseconds, a busy worker lets datagrams gather before it "
-        "takes them together. It saves CPU under load and adds up to that much delay to a message; "
-        "a quiet worker never waits. `0` turns it off.",
+        description="How long, in microseconds, a busy worker lets messages gather before it "
+        "takes them together. It saves CPU under load and adds up to that much delay for each "
+        "worker that a message passes; a quiet worker never waits. `0` turns it off.",
     )
     stop_timeout_s: Number = Field(
         default=10.0,

@@ -1,4 +1,5 @@
-//! A busy worker lets datagrams gather for a moment and takes them together.
+//! A busy worker lets messages gather for a moment and takes them together, whatever brings them: datagrams, connections,
+//! mailboxes.
 //!
 //! Waking a process costs more CPU than handling a SIP message. A worker that is woken for every datagram spends most of
 //! its time on that; one that sleeps a millisecond first finds several waiting, and every system call is shared. Below
@@ -9,9 +10,9 @@ use std::time::Duration;
 
 /// The rate is looked at over windows of this length.
 const WINDOW_MS: u64 = 20;
-/// Waiting pays when at least so many datagrams are expected to gather meanwhile.
+/// Waiting pays when at least so many messages are expected to gather meanwhile.
 const WORTHWHILE: u64 = 2;
-/// So many datagrams at once share the cost of a wake-up well enough: a worker that is behind never waits.
+/// So many messages at once share the cost of a wake-up well enough: a worker that is behind never waits.
 const ENOUGH: usize = 32;
 
 /// Decides when to wait.
@@ -24,7 +25,7 @@ pub struct Batching {
 }
 
 impl Batching {
-    /// `delay` is how long datagrams gather; zero turns waiting off.
+    /// `delay` is how long messages gather; zero turns waiting off.
     pub fn new(delay: Duration) -> Self {
         Self {
             delay,
@@ -35,8 +36,11 @@ impl Batching {
         }
     }
 
-    /// So many datagrams have just come.
+    /// So many messages have come in one round. A round without any tells nothing.
     pub fn note(&mut self, now: Timestamp, count: usize) {
+        if count == 0 {
+            return;
+        }
         self.in_window += count as u64;
         self.last_count = count;
         let elapsed_ms = now.ms_since(self.window_start);
@@ -57,7 +61,7 @@ impl Batching {
     }
 
     fn pays(&self, now: Timestamp) -> bool {
-        // After a pause nobody knows whether the next datagram comes alone.
+        // After a pause nobody knows whether the next message comes alone.
         self.is_busy && self.last_count < ENOUGH && now.ms_since(self.window_start) < 2 * WINDOW_MS
     }
 }
@@ -89,6 +93,14 @@ mod tests {
     fn a_worker_that_is_behind_does_not_wait() {
         let mut batching = after(3, 100);
         batching.note(Timestamp::from_millis(100), ENOUGH);
+        assert!(!batching.pays(Timestamp::from_millis(100)));
+    }
+
+    #[test]
+    fn a_round_for_a_timer_hides_nothing() {
+        let mut batching = after(3, 100);
+        batching.note(Timestamp::from_millis(100), ENOUGH);
+        batching.note(Timestamp::from_millis(100), 0);
         assert!(!batching.pays(Timestamp::from_millis(100)));
     }
 

@@ -28,6 +28,8 @@ pub struct Core {
     /// One for each sender; our own shard's is what a predecessor passes on. Behind them, what a successor that stands by
     /// wants done for it.
     mailboxes: Vec<Consumer>,
+    /// Messages and parcels since the last look.
+    taken: usize,
 }
 
 impl Core {
@@ -49,6 +51,7 @@ impl Core {
         Self {
             post: Post::new(region, shard, settings.wakeups),
             mailboxes,
+            taken: 0,
             hash: CallIdHash::of(&proxy.secret),
             call_ids: CallIds::new(proxy.secret.clone(), shard, senders_count),
             proxy: Proxy::new(proxy),
@@ -119,8 +122,14 @@ impl Core {
         }
     }
 
+    /// How many messages and parcels have come since the last call.
+    pub fn take_count(&mut self) -> usize {
+        std::mem::take(&mut self.taken)
+    }
+
     /// A message from one of our sockets or connections.
     pub fn handle_message(&mut self, now: Timestamp, arrival: Arrival, bytes: &[u8]) {
+        self.taken += 1;
         let Some(message) = self.parse(arrival, bytes) else {
             return;
         };
@@ -225,6 +234,7 @@ impl Core {
     }
 
     fn unpack(&mut self, now: Timestamp, record: &[u8], connections: &mut Connections) {
+        self.taken += 1;
         self.count(Count::MailboxReceived);
         match parcel::open(record) {
             Some(Parcel::Arrived(mut arrival, names, bytes)) => {

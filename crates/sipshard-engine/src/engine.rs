@@ -276,6 +276,7 @@ impl Engine {
             self.looked_for_mail_at = self.now;
             self.core.collect_mail(self.now, &mut self.connections);
         }
+        self.batching.note(self.now, self.core.take_count());
         self.connections.sweep(self.now, &mut self.core);
         self.core.handle_timeout(self.now);
         Ok(())
@@ -296,10 +297,7 @@ impl Engine {
                     .accept(now, listener as u16, &mut self.core);
             }
             listener => {
-                let (count, is_left) =
-                    receive(&mut self.ports, &mut self.core, now, listener as u16)?;
-                self.batching.note(now, count);
-                return Ok(is_left);
+                return receive(&mut self.ports, &mut self.core, now, listener as u16);
             }
         }
         Ok(false)
@@ -362,7 +360,7 @@ fn receive(
     core: &mut Core,
     now: Timestamp,
     listener: u16,
-) -> io::Result<(usize, bool)> {
+) -> io::Result<bool> {
     let (mut total, mut is_left) = (0, false);
     for _ in 0..BATCHES_PER_TURN {
         let (count, is_full) = ports.receive(listener, |source, datagram, is_truncated| {
@@ -381,7 +379,7 @@ fn receive(
     core.proxy()
         .counts()
         .add_many(Count::DatagramsReceived, total as u64);
-    Ok((total, is_left))
+    Ok(is_left)
 }
 
 fn to_grain(deadline: Timestamp) -> Timestamp {
