@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import Literal, Protocol
 
 Address = tuple[str, int]
-Transport = Literal["udp", "tcp", "tls"]
+Transport = Literal["udp", "tcp", "tls", "ws", "wss"]
 
 # How long a server may take to accept a connection, or to take what is sent to it: where much is
 # lost, TCP itself waits for seconds before it tries again.

@@ -1,4 +1,4 @@
-"""A SIP phone: registers, calls, and answers what rings, over UDP, TCP or TLS.
+"""A SIP phone: registers, calls, and answers what rings, over any transport.
 
 Blocking sockets and threads, so that it works in a test as it is and under locust, which turns both
 into greenlets. It is a generator, no user agent to copy, but its calls survive a bad network: it
@@ -23,6 +23,7 @@ from typing import Literal
 from loadtest.link import Address, Link, StreamLink, Transport, UdpLink
 from loadtest.message import Headers, Message, answer, uri_of
 from loadtest.recent import Recent
+from loadtest.websocket_link import WebSocketLink
 
 Behaviour = Literal["answer", "ring", "busy"]
 
@@ -78,7 +79,9 @@ class Phone:
 
     ``behaviour`` says what an incoming INVITE gets: 180 and 200, only 180 (until :meth:`pick_up`
     or CANCEL), or 486. ``timeout_s`` bounds every request. ``context`` is needed for TLS, and the
-    server's certificate is then for ``domain``. Raises OSError when it cannot connect.
+    server's certificate is then for ``domain``. ``claims`` is the host and port that it says it
+    has, when that is not where it is: behind a NAT, or in a browser, which has none (RFC 7118 §5).
+    Raises OSError when it cannot connect.
     """
 
     user: str
@@ -90,10 +93,12 @@ class Phone:
     timeout_s: float = 32.0
     transport: Transport = "udp"
     context: ssl.SSLContext | None = None
+    claims: str = ""
     t1_s: float = T1_S
     calls_taken: int = field(default=0, init=False)
     requests_taken: deque[Message] = field(default_factory=lambda: deque(maxlen=64), init=False)
     _link: Link = field(init=False)
+    _is_lost: bool = field(default=False, init=False)
     _waiting: dict[str, queue.SimpleQueue[Message | None]] = field(default_factory=dict, init=False)
     _taken: Dialog | None = field(default=None, init=False)
     _ringing: dict[str, Message] = field(default_factory=dict, init=False)
@@ -104,10 +109,13 @@ class Phone:
 
     def __post_init__(self) -> None:
         local = (self.host, self.port)
+        context = self.context if self.transport in ("tls", "wss") else None
         if self.transport == "udp":
             self._link = UdpLink(local)
+        elif self.transport in ("ws", "wss"):
+            self._link = WebSocketLink(local, self.server, context, self.domain)
+            self.claims = self.claims or f"{uuid.uuid4().hex[:12]}.invalid"
         else:
-            context = self.context if self.transport == "tls" else None
             self._link = StreamLink(local, self.server, context, self.domain)
         self.port = self._link.local[1]
         threading.Thread(target=self._receive, daemon=True).start()
@@ -125,12 +133,16 @@ class Phone:
     @property
     def contact(self) -> str:
         """The URI at which this phone is reached."""
-        parameter = "" if self.transport == "udp" else f";transport={self.transport}"
+        # RFC 7118 §5.2.1: in a URI both kinds of WebSocket are called ws.
+        named = "ws" if self.transport == "wss" else self.transport
+        parameter = "" if self.transport == "udp" else f";transport={named}"
         return f"sip:{self.user}@{self._address}{parameter}"
 
     @property
     def _address(self) -> str:
         """Host and port as they are written in messages (RFC 3261 §25.1: hostport)."""
+        if self.claims:
+            return self.claims
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     @property
@@ -234,6 +246,8 @@ class Phone:
         """Retransmits until a response comes, then waits for the final one."""
         key = _key(request)
         arrived = self._waiting[key] = queue.SimpleQueue()
+        if self._is_lost:
+            arrived.put(None)
         deadline = time.monotonic() + self.timeout_s
         interval_s = self.t1_s if self.transport == "udp" else self.timeout_s
         try:
@@ -294,6 +308,8 @@ class Phone:
                 continue
             except OSError:
                 break
+        # Before the last look at who waits: who begins to wait after that sees it.
+        self._is_lost = True
         for waiting in list(self._waiting.values()):
             waiting.put(None)
 
