@@ -355,12 +355,7 @@ impl Engine {
     }
 }
 
-fn receive(
-    ports: &mut Ports,
-    core: &mut Core,
-    now: Timestamp,
-    listener: u16,
-) -> io::Result<bool> {
+fn receive(ports: &mut Ports, core: &mut Core, now: Timestamp, listener: u16) -> io::Result<bool> {
     let (mut total, mut is_left) = (0, false);
     for _ in 0..BATCHES_PER_TURN {
         let (count, is_full) = ports.receive(listener, |source, datagram, is_truncated| {

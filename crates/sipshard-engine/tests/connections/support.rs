@@ -112,7 +112,7 @@ impl World {
 
     /// The flow of a line: what a registration through it would keep.
     pub fn flow_of(&mut self, line: &mut Line) -> Flow {
-        line.send(&request("OPTIONS", "flow-of"));
+        line.send(request("OPTIONS", "flow-of"));
         let asked = self.question();
         self.answer(&asked, 200);
         assert!(line.message(self).starts_with("SIP/2.0 200 "));
