@@ -1,4 +1,4 @@
-"""A SIP user agent over one connection, as small as tests of connections need it."""
+"""A SIP user agent over one connection, as small as the tests of TLS need it."""
 
 from __future__ import annotations
 

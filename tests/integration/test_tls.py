@@ -1,22 +1,20 @@
-"""Connections of a running server: whom they lead to, what they prove, and what ends them."""
+"""TLS and the PROXY protocol at a running server: what connections prove and are told."""
 
 from __future__ import annotations
 
 import signal
 import ssl
 import struct
-import time
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 import trustme
 
 from loadtest.sipp import free_udp_port
-from sipshard.sip import Request, Response
 from tests.integration.installation import HOST, Installation
-from tests.integration.stream_client import UNREACHABLE, StreamClient
+from tests.integration.stream_client import StreamClient
 
 SHOWS = """
 from sipshard import Respond, Router
@@ -107,110 +105,6 @@ def _serial(client: StreamClient) -> int:
     certificate = client.socket.getpeercert()
     assert certificate
     return int(str(certificate["serialNumber"]), 16)
-
-
-class TestFlows:
-    def test_a_call_goes_both_ways_through_connections_that_nobody_can_open(
-        self, secured: Callable[..., Secured]
-    ) -> None:
-        """RFC 5626 §5.3: each side shows an address that leads nowhere."""
-        place = secured()
-        with (
-            StreamClient(place.port, place.context()) as bob,
-            StreamClient(place.tcp_port) as alice,
-        ):
-            assert bob.register("bob").status == 200
-            contact = f"Contact: <sip:alice@{UNREACHABLE};transport=tcp>"
-            call_id = alice.send("INVITE", f"sip:bob@{HOST}", headers=(contact,))
-            invite = bob.request()
-            assert UNREACHABLE in str(invite.uri)
-            bob.answer(invite, 180)
-            bob.answer(invite, 200, f"Contact: <sip:bob@{UNREACHABLE};transport=tls>")
-            success = alice.response()
-            assert success.status == 200
-            to = success.header("To") or ""
-            route = [f"Route: {value}" for value in reversed(_values(success, "Record-Route"))]
-            uri = f"sip:bob@{UNREACHABLE};transport=tls"
-            alice.send("ACK", uri, headers=tuple(route), call_id=call_id, to=to)
-            assert bob.request().method == "ACK"
-            alice.send("INFO", uri, headers=tuple(route), call_id=call_id, to=to, cseq=2)
-            info = bob.request()
-            assert info.method == "INFO"
-            bob.answer(info, 200)
-            assert alice.response().status == 200
-            self._hang_up(bob, alice, invite)
-
-    @staticmethod
-    def _hang_up(bob: StreamClient, alice: StreamClient, invite: Request) -> None:
-        """The callee's BYE goes back by the route set that its INVITE has left."""
-        route = tuple(f"Route: {value}" for value in _values(invite, "Record-Route"))
-        bob.send(
-            "BYE",
-            f"sip:alice@{UNREACHABLE};transport=tcp",
-            headers=route,
-            call_id=invite.call_id,
-            to=invite.header("From") or "",
-            caller=f"{invite.header('To')};tag=callee",
-        )
-        bye = alice.request()
-        assert bye.method == "BYE"
-        alice.answer(bye, 200)
-        assert bob.response().status == 200
-
-    def test_a_phone_whose_connection_is_gone_is_unreachable_at_once_until_it_is_back(
-        self, secured: Callable[..., Secured]
-    ) -> None:
-        place = secured(connections={"connect_timeout_s": 0.5})
-        with StreamClient(place.tcp_port) as alice:
-            with StreamClient(place.port, place.context()) as bob:
-                assert bob.register("bob").status == 200
-            place.server.wait_for(
-                "the connection is closed",
-                lambda: sum(place.server.counter("connections_closed_by_peer")) == 1,
-            )
-            began = time.monotonic()
-            alice.send("INVITE", f"sip:bob@{HOST}")
-            assert alice.response().status in (480, 500, 503)
-            assert time.monotonic() - began < 4.0
-            with StreamClient(place.port, place.context()) as bob:
-                assert bob.register("bob").status == 200
-                alice.send("MESSAGE", f"sip:bob@{HOST}")
-                message = bob.request()
-                bob.answer(message, 200)
-                assert alice.response().status == 200
-
-    def test_a_dead_worker_takes_its_connections_with_it_and_no_others(
-        self, secured: Callable[..., Secured]
-    ) -> None:
-        place = secured()
-        clients = [StreamClient(place.tcp_port) for _ in range(12)]
-        try:
-            for number, client in enumerate(clients):
-                assert client.register(f"user{number}").status == 200
-            before = [worker["connections"] for worker in place.server.workers_now()]
-            assert sum(before) == 12 and all(before), "the kernel gives each worker some"
-            place.server.kill_worker(0)
-            survivors = 0
-            for client in clients:
-                with suppress(OSError):
-                    client.send("OPTIONS", f"sip:{HOST}")
-                    survivors += client.response().status == 200
-            assert survivors == before[1]
-            with StreamClient(place.tcp_port) as again:
-                assert again.register("user0").status == 200
-        finally:
-            for client in clients:
-                client.socket.close()
-
-    def test_a_stopping_server_closes_its_connections(
-        self, secured: Callable[..., Secured]
-    ) -> None:
-        place = secured()
-        with StreamClient(place.port, place.context()) as client:
-            assert client.register("bob").status == 200
-            assert place.server.process is not None
-            place.server.process.send_signal(signal.SIGTERM)
-            assert client.is_closed()
 
 
 class TestTls:
@@ -316,9 +210,3 @@ def _proxy_header(source: str, port: int) -> bytes:
     addresses = bytes(map(int, source.split("."))) + bytes((127, 0, 0, 1))
     ports = struct.pack("!HH", port, 5060)
     return b"\r\n\r\n\0\r\nQUIT\n\x21\x11" + struct.pack("!H", 12) + addresses + ports
-
-
-def _values(message: Request | Response, name: str) -> list[str]:
-    """The values of a list header, one each."""
-    values = [each.strip() for value in message.headers(name) for each in value.split(",")]
-    return [value for value in values if value]
