@@ -118,7 +118,7 @@ install_browser() {
     need chromium Chromium chromium
     need node Node.js nodejs
     need npm "Node's package manager" npm
-    npm ci --loglevel=error --prefix tests/browser ||
+    npm ci --loglevel=error --prefix tests/browser >/dev/null ||
         fail "Node packages cannot be installed." "check the network and npm's settings"
 }
 
