@@ -8,7 +8,7 @@ import ssl
 from types import TracebackType
 from typing import Self
 
-from sipshard.sip import Request, Response
+from sipshard.sip import Response
 
 HOST = "127.0.0.1"
 # A NATed phone shows such an address: nobody can connect to it.
@@ -18,7 +18,7 @@ _numbers = itertools.count(1)
 
 
 class StreamClient:
-    """One connection. ``receive`` and ``answer`` wait for at most ``timeout_s``."""
+    """One connection. ``receive`` waits for at most ``timeout_s``."""
 
     def __init__(
         self,
@@ -92,10 +92,6 @@ class StreamClient:
             if response.status >= 200:
                 return response
 
-    def request(self) -> Request:
-        """The next message, which is a request."""
-        return Request.parse(self.receive())
-
     def receive(self) -> bytes:
         """The next message; raises ConnectionError when the connection has ended."""
         while True:
@@ -110,23 +106,6 @@ class StreamClient:
             if not (more := self.socket.recv(65536)):
                 raise ConnectionError("the server has closed the connection")
             self._received += more
-
-    def answer(self, request: Request, status: int, *headers: str) -> None:
-        """Answers a request."""
-        copied = [f"Via: {value}" for value in request.headers("Via")]
-        copied += [f"Record-Route: {value}" for value in request.headers("Record-Route")]
-        tag = "" if request.to_tag else ";tag=callee"
-        lines = (
-            f"SIP/2.0 {status} Test",
-            *copied,
-            f"From: {request.header('From')}",
-            f"To: {request.header('To')}{tag}",
-            f"Call-ID: {request.call_id}",
-            f"CSeq: {request.cseq} {request.method}",
-            *headers,
-            "Content-Length: 0",
-        )
-        self.socket.sendall("\r\n".join([*lines, "", ""]).encode())
 
     def is_closed(self) -> bool:
         """Whether the server closes the connection within the time limit."""
