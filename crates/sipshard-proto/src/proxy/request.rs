@@ -81,12 +81,29 @@ impl Proxy {
             (Method::Ack, _) => self.acknowledge(now, arrival, request),
             (_, Some(server)) => {
                 self.counts.add(Count::RequestRetransmissions);
+                self.follow_to_new_connection(arrival, server, request);
                 let driver = (now, &mut self.outbox);
                 self.transactions
                     .handle_request(driver, server, ServerEvent::Retransmission);
             }
             (Method::Cancel, None) => self.cancel(now, arrival, request, key),
             (_, None) => self.handle_new_request(now, arrival, request, key),
+        }
+    }
+
+    /// A client that has lost its connection repeats its request through another: that is where the answer goes from then
+    /// on (§18.2.2). Datagrams have no connection, and their answers stay with the first one's address.
+    fn follow_to_new_connection(
+        &mut self,
+        arrival: Arrival,
+        server: Handle,
+        request: &Message<'_>,
+    ) {
+        let Some(server) = self.transactions.server_mut(server) else {
+            return;
+        };
+        if arrival.flow.is_some() && server.path.flow != arrival.flow {
+            server.path = arrival.reply_path(&request.via());
         }
     }
 

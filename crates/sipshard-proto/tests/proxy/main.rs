@@ -8,6 +8,7 @@ mod dialog;
 mod draft;
 mod edits;
 mod endpoint;
+mod flows;
 mod forward_stateless;
 mod inspection;
 mod large_requests;

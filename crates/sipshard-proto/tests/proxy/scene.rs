@@ -7,7 +7,7 @@ use sipshard_proto::proxy::{
     Question, Settings, Target,
 };
 use sipshard_proto::transaction::timer::TimerValues;
-use sipshard_proto::{Count, Handle, HeaderName, Message, Secret, Timestamp, Transport};
+use sipshard_proto::{Count, Flow, Handle, HeaderName, Message, Secret, Timestamp, Transport};
 use std::net::SocketAddr;
 
 /// The caller.
@@ -28,6 +28,7 @@ pub struct Sent {
     pub at_ms: u64,
     pub listener: u16,
     pub transport: Transport,
+    pub flow: Option<Flow>,
     pub client: Option<Handle>,
     pub to: SocketAddr,
     pub bytes: Vec<u8>,
@@ -111,7 +112,11 @@ impl Scene {
     /// A datagram comes in.
     pub fn receive_by(&mut self, listener: u16, from: &str, datagram: &[u8]) -> Vec<Sent> {
         let source = from.parse().unwrap();
-        let arrival = Arrival::udp(listener, source);
+        self.receive_as(Arrival::udp(listener, source), datagram)
+    }
+
+    /// A message comes in, somehow.
+    pub fn receive_as(&mut self, arrival: Arrival, datagram: &[u8]) -> Vec<Sent> {
         match Message::parse(datagram) {
             Ok(message) => self.proxy.handle_message(self.now, arrival, &message),
             Err(fault) => self.proxy.handle_malformed(arrival, datagram, fault),
@@ -140,6 +145,7 @@ impl Scene {
             at_ms,
             listener: outgoing.path.listener,
             transport: outgoing.path.transport,
+            flow: outgoing.path.flow,
             client: outgoing.client,
             to: outgoing.path.destination,
             bytes: outgoing.bytes.to_vec(),
