@@ -46,6 +46,8 @@ struct Scan {
     content_length: Option<usize>,
     /// Where the message ends, once its head has.
     end: Option<usize>,
+    /// Content-Length has no value yet: the next line may be its fold (§7.3.1).
+    is_value_awaited: bool,
     is_unframeable: bool,
 }
 
@@ -152,12 +154,19 @@ impl Scan {
             };
             let line_end = self.line_start + length;
             let line = &bytes[self.line_start..line_end];
-            if line.is_empty() || line == b"\r" {
+            let is_blank = line.is_empty() || line == b"\r";
+            if std::mem::take(&mut self.is_value_awaited) {
+                let is_fold = matches!(line.first(), Some(b' ' | b'\t'));
+                self.take_length(if is_fold { trim(line) } else { b"" });
+            }
+            if is_blank {
                 self.end = Some(self.message_end(line_end + 1));
                 return;
             }
-            if let Some(value) = content_length(line) {
-                self.take_length(value);
+            match content_length(line) {
+                Some([]) => self.is_value_awaited = true,
+                Some(value) => self.take_length(value),
+                None => {}
             }
             self.line_start = line_end + 1;
         }
@@ -274,6 +283,14 @@ mod tests {
             assert_eq!(end, Err(FramingFault::NoLength), "{field}");
             assert_eq!(found, [&text.as_bytes()[..text.len() - 4]], "{field}");
         }
+    }
+
+    #[test]
+    fn rfc3261_7_3_1_a_length_may_stand_on_the_next_line() {
+        let text = b"OPTIONS sip:a SIP/2.0\r\nContent-Length:\r\n 4\r\n\r\nbody";
+        assert_eq!(frames(&[text]), (vec![text.to_vec()], Ok(())));
+        let bytes: Vec<&[u8]> = text.chunks(1).collect();
+        assert_eq!(frames(&bytes).0, [text.to_vec()]);
     }
 
     #[test]
