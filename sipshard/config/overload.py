@@ -18,14 +18,14 @@ class Overload(Table):
     """
 
     start_ms: StrictInt = Field(
-        default=100,
+        default=500,
         ge=0,
         le=60_000,
         description="Delay above which part of the new calls, registrations, subscriptions and "
         "messages is refused, the more the longer it is; `0` never refuses anything.",
     )
     full_ms: StrictInt = Field(
-        default=400, ge=1, le=60_000, description="Delay from which on all of them are refused."
+        default=2000, ge=1, le=60_000, description="Delay from which on all of them are refused."
     )
 
     @model_validator(mode="after")

@@ -4,7 +4,7 @@ use crate::call_ids::CallIds;
 use crate::connections::Connections;
 use crate::mode::Mode;
 use crate::parcel::{self, Head, Parcel, Sender};
-use crate::post::Post;
+use crate::post::{Post, Sent};
 use crate::shard::CallIdHash;
 use crate::EngineSettings;
 use sipshard_proto::outbox::Path;
@@ -138,7 +138,10 @@ impl Core {
             return self.handle_own(now, arrival, &message, bytes);
         }
         let head = self.head_of(arrival);
-        self.post_to(owner, &head, bytes);
+        match arrival.transport.is_reliable() {
+            true => self.post_surely(owner, &head, bytes),
+            false => self.post_to(owner, &head, bytes),
+        };
     }
 
     /// Names are sent as text: each worker numbers them for itself.
@@ -154,6 +157,20 @@ impl Core {
             return flow.worker < self.post.workers();
         }
         self.mode == Mode::Standby && flow.generation != self.generation
+    }
+
+    /// Puts what nobody would repeat into a mailbox, now or as soon as there is room.
+    fn post_surely(&mut self, receiver: u16, head: &Head, message: &[u8]) -> bool {
+        if self.mode == Mode::Standby {
+            return self.post_to(receiver, head, message);
+        }
+        let sent = self.post.send_surely(receiver, head, message);
+        self.count(match sent {
+            Sent::Now => Count::MailboxSent,
+            Sent::Later => Count::MailboxDelayed,
+            Sent::Never => Count::MailboxFull,
+        });
+        sent != Sent::Never
     }
 
     /// Puts a message into a mailbox; while we stand by, the predecessor does that for us.
@@ -182,7 +199,7 @@ impl Core {
         let is_successors = sender.worker == self.shard && self.mode == Mode::Draining;
         let is_others = sender.worker != self.shard && sender.worker < self.post.workers();
         if is_successors || is_others {
-            self.post_to(sender.worker, &Head::unsent(sender), &[]);
+            self.post_surely(sender.worker, &Head::unsent(sender), &[]);
         }
     }
 
@@ -262,7 +279,7 @@ impl Core {
     ) -> bool {
         match path.flow {
             Some(flow) if self.is_elsewhere(&flow) => {
-                self.post_to(flow.worker, &Head::leaving(path, sender), message)
+                self.post_surely(flow.worker, &Head::leaving(path, sender), message)
             }
             _ => connections.send(now, (path, sender), message, self).is_ok(),
         }

@@ -27,6 +27,8 @@ const STANDBY_SLEEP_MS: u64 = 5;
 /// A sender that is killed between putting a message into our mailbox and waking us leaves it there unseen; so we look
 /// at least so often, woken or not.
 const MAIL_LOOK_MS: u64 = 1_000;
+/// Nobody tells when a full mailbox has room again, so it is tried so often.
+const BACKLOG_SLEEP_MS: u64 = 2;
 /// Timers that are due within the same interval share one wake-up; the shortest timer of RFC 3261 is 200 ms.
 const TIMER_GRAIN_MS: u64 = 16;
 /// So many batches are taken from one socket before the others get their turn.
@@ -238,6 +240,10 @@ impl Engine {
             STANDBY_SLEEP_MS
         } else {
             LONGEST_SLEEP_MS
+        };
+        let longest_ms = match self.core.post().has_backlog() {
+            true => longest_ms.min(BACKLOG_SLEEP_MS),
+            false => longest_ms,
         };
         [limit, deadline]
             .into_iter()

@@ -2,6 +2,7 @@
 //!
 //! Start with [`Engine`]: its doc comment is the driving contract.
 
+mod backlog;
 mod batching;
 mod call_ids;
 mod connections;

@@ -57,6 +57,8 @@ counts! {
     MailboxSent = "mailbox_sent",
     /// Messages that another worker handed over.
     MailboxReceived = "mailbox_received",
+    /// Messages of connections that had to wait for room in the other worker's mailbox.
+    MailboxDelayed = "mailbox_delayed",
     /// Messages dropped because the other worker's mailbox was full.
     MailboxFull = "mailbox_full",
     /// Messages passed to the successor while draining.

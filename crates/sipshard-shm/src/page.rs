@@ -5,7 +5,7 @@ use std::ops::Deref;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Counters on a page. What they count is their user's business.
-pub const COUNTERS: usize = 64;
+pub const COUNTERS: usize = 128;
 
 /// Words of a page.
 pub(crate) const PAGE_WORDS: usize = 512;

@@ -176,7 +176,7 @@ MISTAKES = [
     ("[limits]\nmailbox_kb = 300", 2, "limits.mailbox_kb", "no power of two", "512 or 256"),
     ("[limits]\nmailbox_kb = 64", 2, "limits.mailbox_kb", "not at least 128", "= 256"),
     ("[limits]\nmax_branches = 65", 2, "limits.max_branches", "not at most 64", "= 12"),
-    ("[overload]\nstart_ms = 400", 2, "overload.start_ms", "not below full_ms", "raise full_ms"),
+    ("[overload]\nstart_ms = 2000", 2, "overload.start_ms", "not below full_ms", "raise full_ms"),
     ("[transaction]\nt1_ms = 5000", 2, "transaction.t1_ms", "above t2_ms", "at least t1_ms"),
     ("[transaction]\nt1_ms = 0.5", 2, "transaction.t1_ms", "whole number", "t1_ms = 500"),
     ("[transaction]\ntimer_c_s = inf", 2, "transaction.timer_c_s", "finite", "timer_c_s = 180.0"),
