@@ -1,7 +1,7 @@
 //! Connection reuse in the backward direction (RFC 5923): a peer that has proven its names by a certificate may ask us to
 //! send our requests through the connection that it opened.
 
-use super::held::Peer;
+use super::peer::Peer;
 use sipshard_proto::Message;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;

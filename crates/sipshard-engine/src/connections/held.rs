@@ -1,6 +1,7 @@
 //! One connection that the worker holds, and what is known of its peer.
 
 use super::alias::{alias_port, aliases};
+use super::peer::Peer;
 use super::senders::Senders;
 use super::sources::Sources;
 use super::stream_listener::StreamListener;
@@ -12,39 +13,6 @@ use sipshard_proto::outbox::Path;
 use sipshard_proto::proxy::Arrival;
 use sipshard_proto::{Count, Flow, Frame, Framer, Handle, PeerId, Timestamp, Transport};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
-
-/// Under which a connection is found by those who want to reach its peer. The local listener counts, too, because it is
-/// what the peer knows us by; so does the name that it has proven.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub struct Peer {
-    transport: Transport,
-    address: SocketAddr,
-    listener: u16,
-    server_name: Option<Arc<str>>,
-}
-
-impl Peer {
-    /// A peer that has proven this name.
-    pub const fn secure(listener: u16, address: SocketAddr, server_name: Arc<str>) -> Self {
-        Self {
-            transport: Transport::Tls,
-            address,
-            listener,
-            server_name: Some(server_name),
-        }
-    }
-
-    /// The peer that a path leads to.
-    pub fn of(path: &Path) -> Self {
-        Self {
-            transport: path.transport,
-            address: path.destination,
-            listener: path.listener,
-            server_name: path.server_name.clone(),
-        }
-    }
-}
 
 /// A connection, and what the worker keeps beside it.
 pub struct Held {
@@ -96,12 +64,7 @@ impl Held {
         source: Option<IpAddr>,
     ) -> Self {
         let is_peer_known = source.is_some() && listener.transport == Transport::Tcp;
-        let peer = is_peer_known.then(|| Peer {
-            transport: Transport::Tcp,
-            address: connection.peer(),
-            listener: listener.index,
-            server_name: None,
-        });
+        let peer = is_peer_known.then(|| Peer::plain(listener.index, connection.peer()));
         let mut held = Self::new(now, connection, (listener.index, listener.transport));
         held.peers.extend(peer);
         held.alias = Alias::Possible;

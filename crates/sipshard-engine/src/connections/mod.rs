@@ -6,6 +6,7 @@
 
 mod alias;
 mod held;
+mod peer;
 mod senders;
 mod settings;
 mod sources;
@@ -17,7 +18,8 @@ pub use settings::{StreamSettings, TlsSettings};
 use crate::core::Core;
 use crate::parcel::Sender;
 use crate::ListenerSettings;
-use held::{Held, Peer};
+use held::Held;
+use peer::Peer;
 use sipshard_net::connection::{Closed, Connection, SendError};
 use sipshard_net::epoll::{self, Poller};
 use sipshard_net::tcp;
