@@ -1,15 +1,16 @@
 //! What found a mailbox full and must not be lost: nobody repeats a message that came, or leaves, through a connection.
 //! It waits in the sender's memory until the receiver has made room.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 /// So much waits at most: some seconds of a busy trunk, as long as a hung worker is given before it is replaced.
 const MAX_BYTES: usize = 16 << 20;
 
-/// Records for the mailboxes of several receivers, in order.
+/// Records for the mailboxes of several receivers, those of each in order.
 #[derive(Default)]
 pub struct Backlog {
-    waiting: VecDeque<(u16, Box<[u8]>)>,
+    /// By receiver; one for whom nothing waits is not there.
+    waiting: BTreeMap<u16, VecDeque<Box<[u8]>>>,
     bytes: usize,
 }
 
@@ -21,7 +22,7 @@ impl Backlog {
 
     /// Whether something waits for that receiver, so that what comes now must wait behind it.
     pub fn holds(&self, receiver: u16) -> bool {
-        self.waiting.iter().any(|(each, _)| *each == receiver)
+        self.waiting.contains_key(&receiver)
     }
 
     /// Keeps a record; false when there is no room.
@@ -31,26 +32,24 @@ impl Backlog {
             return false;
         }
         self.bytes += length;
-        self.waiting
-            .push_back((receiver, [head, message].concat().into()));
+        let records = self.waiting.entry(receiver).or_default();
+        records.push_back([head, message].concat().into());
         true
     }
 
-    /// Offers the records to `send` again, those of one receiver in their order; what it refuses goes on waiting.
+    /// Offers the records to `send` again, up to the first that it refuses for a receiver; what is left goes on waiting.
     pub fn retry(&mut self, mut send: impl FnMut(u16, &[u8]) -> bool) {
-        let mut full: Vec<u16> = Vec::new();
-        let mut left = VecDeque::new();
-        for (receiver, record) in std::mem::take(&mut self.waiting) {
-            if !full.contains(&receiver) && send(receiver, &record) {
-                self.bytes -= record.len();
-                continue;
+        let bytes = &mut self.bytes;
+        self.waiting.retain(|&receiver, records| {
+            while let Some(record) = records.front() {
+                if !send(receiver, record) {
+                    return true;
+                }
+                *bytes -= record.len();
+                records.pop_front();
             }
-            if !full.contains(&receiver) {
-                full.push(receiver);
-            }
-            left.push_back((receiver, record));
-        }
-        self.waiting = left;
+            false
+        });
     }
 }
 

@@ -60,7 +60,7 @@ impl Post {
         true
     }
 
-    /// The same for what nobody would repeat: it waits here when the mailbox is full. False when it cannot even do that.
+    /// The same for what nobody would repeat: it waits here when the mailbox is full, within a bound.
     pub fn send_surely(&mut self, receiver: u16, head: &Head, message: &[u8]) -> Sent {
         if !self.backlog.holds(receiver) && self.send(receiver, head, message) {
             return Sent::Now;

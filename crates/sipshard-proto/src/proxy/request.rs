@@ -66,7 +66,8 @@ impl Proxy {
         request: &Message<'_>,
     ) {
         self.counts.add(Count::Requests);
-        if !arrival.is_answerable(&arrival.reply_path(&request.via())) {
+        let is_datagram = arrival.flow.is_none();
+        if is_datagram && !arrival.is_answerable(&arrival.reply_path(&request.via())) {
             self.counts.add(Count::UnanswerableRequests);
             return;
         }
@@ -92,7 +93,7 @@ impl Proxy {
     }
 
     /// A client that has lost its connection repeats its request through another: that is where the answer goes from then
-    /// on (§18.2.2). Datagrams have no connection, and their answers stay with the first one's address.
+    /// on (§18.2.2). Only the same host may take an answer away from a connection, and nobody one from a datagram.
     fn follow_to_new_connection(
         &mut self,
         arrival: Arrival,
@@ -102,7 +103,9 @@ impl Proxy {
         let Some(server) = self.transactions.server_mut(server) else {
             return;
         };
-        if arrival.flow.is_some() && server.path.flow != arrival.flow {
+        let is_same_host = server.user.arrival.source.ip() == arrival.source.ip();
+        let is_stream = arrival.flow.is_some() && server.path.flow.is_some();
+        if is_stream && is_same_host && server.path.flow != arrival.flow {
             server.path = arrival.reply_path(&request.via());
         }
     }

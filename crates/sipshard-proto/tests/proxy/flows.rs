@@ -170,3 +170,21 @@ fn section_18_2_2_who_repeats_a_request_through_another_connection_is_answered_t
     let sent = only(scene.respond(id, 200).unwrap());
     assert_eq!(sent.flow, Some(flow(5)));
 }
+
+#[test]
+fn nobody_else_can_have_an_answer_sent_to_his_connection() {
+    let mut scene = scene();
+    let options = web(request("OPTIONS"));
+    scene.receive_as(through(1, ALICE), &options.bytes());
+    let id = scene.question().id;
+    scene.receive_as(through(5, BOB), &options.bytes());
+    let sent = only(scene.respond(id, 200).unwrap());
+    assert_eq!(sent.flow, Some(flow(1)), "another host");
+
+    let datagram = request("MESSAGE");
+    scene.receive(ALICE, &datagram);
+    let id = scene.question().id;
+    scene.receive_as(through(5, ALICE), &datagram.bytes());
+    let sent = only(scene.respond(id, 200).unwrap());
+    assert_eq!((sent.transport, sent.flow), (Transport::Udp, None));
+}
