@@ -215,35 +215,10 @@ pub(super) fn own_final(status: u16) -> FinalResponse {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Arrival, Event, ForwardOptions, Listener, Plan, Settings, Target};
+    use super::super::tests::proxy;
+    use super::super::{Arrival, Event, ForwardOptions, Plan, Target};
     use super::*;
     use crate::message::Message;
-    use crate::secret::Secret;
-    use crate::transaction::timer::TimerValues;
-    use crate::transport::Transport;
-
-    fn proxy() -> Proxy {
-        Proxy::new(Settings {
-            listeners: vec![Listener {
-                transport: Transport::Udp,
-                host: b"192.0.2.1".to_vec(),
-                port: 5060,
-                is_v6: false,
-            }],
-            domains: Vec::new(),
-            secret: Secret::new([0; 16]),
-            generation: 0,
-            max_transactions: 100,
-            max_branches: 12,
-            asks_about_strays: false,
-            overload: super::super::OverloadSettings {
-                start_ms: 0,
-                full_ms: 0,
-            },
-            udp_max_bytes: 1_300,
-            timers: TimerValues::default(),
-        })
-    }
 
     #[test]
     fn what_waits_for_a_name_is_forgotten_with_its_request() {
